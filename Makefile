@@ -1,0 +1,77 @@
+# selchat's own tasks. The `## ` comments are the text of `make help`.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean remake
+.SUFFIXES:
+
+PY := .venv/bin/python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.ready ## make .venv with everything selchat needs to run
+	@:
+
+demo: .venv/.ready ## three peers talk on this machine, by themselves
+	@$(PY) demo.py
+
+test: .venv/.ready-dev ## all tests
+	@$(PY) -m pytest
+
+check: .venv/.ready-dev ## formatting, lint, types
+	@$(PY) -m ruff format --check --quiet . || \
+		{ echo 'not formatted; to put it right: $(PY) -m ruff format .' >&2; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy --no-error-summary
+
+clean: ## remove all that make has made, .venv too
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist selchat.egg-info \
+		__pycache__ tests/__pycache__
+
+# .venv, and how it stays sound.
+#
+# .ready and .ready-dev say what is installed; .unfinished is there while something is
+# being installed, so an install that was cut short (kill -9, a power cut) leaves it
+# behind. Such a .venv is made anew, and so is one whose python is gone, too old or of
+# another version than its packages are for.
+
+# Prints the python that a candidate stands for: not one inside a .venv, which may be
+# the very one that is about to go.
+suits = import sys, venv, ensurepip; print(sys._base_executable); sys.exit(sys.version_info < (3, 11))
+sound = import sys, pip; sys.exit(sys.version_info < (3, 11))
+is_sound = [ ! -e .venv/.unfinished ] && $(PY) -I -c '$(sound)' 2>/dev/null
+
+ifneq ($(shell $(is_sound) && echo yes),yes)
+.venv/.ready: remake
+endif
+
+# Prints the requirements in pyproject.toml that $(1), a Python expression, picks from p.
+# An extra's mention of selchat itself is what .ready has installed already.
+requirements = $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*(r for r in $(1) if not r.startswith("selchat[")), sep="\n")'
+
+# Installs them. pip's status counts, its chatter does not.
+install = touch .venv/.unfinished; \
+	$(call requirements,$(1)) > .venv/requirements.txt && \
+	$(PY) -m pip install -q --disable-pip-version-check --no-input -r .venv/requirements.txt; \
+	status=$$?; rm -f .venv/.unfinished; exit $$status
+
+announce = echo 'setting up .venv (once, about 10 s)'
+
+.venv/.ready: pyproject.toml
+	@$(is_sound) && $(announce) && exit; \
+	for candidate in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
+		python=$$("$$candidate" -c '$(suits)' 2>/dev/null) || continue; \
+		$(announce) && rm -rf .venv && mkdir .venv && touch .venv/.unfinished && \
+		"$$python" -m venv .venv && rm .venv/.unfinished; exit; \
+	done; \
+	echo 'selchat needs Python 3.11 or newer with its venv module (on Debian and Ubuntu the' \
+		'package python3-venv): install it, or say where it is: make PYTHON=/path/to/python3' >&2; \
+	exit 1
+	@$(call install,p["dependencies"] + p["optional-dependencies"]["test"])
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready
+	@echo 'adding the development tools to .venv (once, about 10 s)'
+	@$(call install,p["optional-dependencies"]["dev"])
+	@touch $@

@@ -1,0 +1,518 @@
+"""The room's entries on disk: append, read a run, what is held, what order it has.
+
+An entry is *stored* when it follows, by hash, the entries of its log that are stored
+already, and a signature vouches for it: its own, or that of a later entry of its run.
+It is *placed* when every entry that its author had seen is placed too; until then it
+waits, on disk, and nobody is shown it. Placing computes, from the entries alone:
+
+    stamp   the largest time in it and in all it follows (ms; a clock that is behind
+            can't put an answer before its question)
+    rank    one more than the largest rank that it follows
+
+(stamp, rank, log, seq) is the one total order of the room's history: the same on every
+member, because nothing local goes into it, and no member can bend it by lying about a
+rank, because no rank travels.
+
+NEVER A FORK. A log may only be continued by a node that knows its end. Waiting until
+others give one's own entries back is no answer: alone, a node could not write, and the
+others may not have the last of it either. So a log belongs to an *incarnation*: at a
+clean end the journal is sealed with a file that names the log and the inode and change
+time of the database file, which no copy, restore or other writer leaves as they were.
+The next start takes the seal away before it writes. If it fits, the log goes on; if
+not (a crash, a lost journal, an old copy, a clone), the author writes a new log, and
+gets the old ones back from the others like anybody else's. So a fork takes a restored
+image of a whole file system, and the number of logs grows with crashes, not starts.
+
+DURABLE. `commit` makes a turn's appends outlive the process; a turn that wrote entries
+of our own is synced to the platter by the same commit, others by the next `sync`. The
+database is held under an exclusive lock: it is also the lock of the data directory.
+
+Lives here: the check of the chain, SQLite, the seal. Never here: sockets, rendering,
+clocks, keys (`verify` and `sign` are handed in).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import protocol
+from protocol import Entry, Frontier, Head, Log, RemoteError
+
+# What the far end takes in one frame, less its kind byte.
+_RUN_BYTES = protocol.MAX_FRAME_BYTES - 1
+# A log costs about 400 bytes of memory and a line of every frontier. A member makes one
+# per crash; this is for a room of a thousand that crash dozens of times each.
+MAX_LOGS = 65_536
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, log BLOB UNIQUE NOT NULL);
+CREATE TABLE IF NOT EXISTS entries(
+    log INTEGER NOT NULL, seq INTEGER NOT NULL,
+    checked INTEGER NOT NULL,           -- its own signature was verified
+    stamp INTEGER, rank INTEGER,        -- NULL until it is placed
+    raw BLOB NOT NULL,
+    PRIMARY KEY (log, seq));
+CREATE INDEX IF NOT EXISTS history ON entries(stamp, rank) WHERE rank IS NOT NULL;
+CREATE TABLE IF NOT EXISTS names(author BLOB PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS forks(log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value BLOB NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+class JournalError(Exception):
+    """The journal can't be used; the text says why and what to do."""
+
+
+class JournalLocked(JournalError):
+    """Another selchat uses this data directory."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Entries up to `seq` of `log` are held now; `placed` may be shown, in this order."""
+
+    log: Log
+    seq: int
+    placed: list[Entry]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Nothing new in that run."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The run begins beyond what is held of `log`."""
+
+    log: Log
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The run does not follow what is held of `log`: somebody forked it. `ours` is the
+    entry held where they part; `theirs` the other one of that seq, where it was in the
+    run and carries a valid signature of its own."""
+
+    log: Log
+    ours: bytes
+    theirs: bytes | None
+
+
+@dataclass
+class _LogState:
+    id: int
+    seq: int = 0  # stored without a gap
+    hash: bytes = protocol.NO_PREVIOUS  # of the entry seq
+    placed: int = 0  # <= seq
+    order: tuple[int, int] = (0, 0)  # (stamp, rank) of the entry placed
+    waiting: list[Log] = field(default_factory=list)  # logs that wait for more of this one
+
+
+def check_run(run: tuple[bytes, ...], verify: Callable[[Entry], bool]) -> list[Entry]:
+    """The entries of a run. Pure. Raises RemoteError unless they are one log's, gapless,
+    each names the hash of the one before, and the last signature is valid."""
+    entries = [protocol.parse_entry(raw) for raw in run]
+    for before, entry in pairwise(entries):
+        if entry.log != before.log or entry.seq != before.seq + 1:
+            raise RemoteError("a run that is not one log's, or has a gap")
+        if entry.previous != before.hash:
+            raise RemoteError("an entry with a wrong hash of the one before it")
+    if not verify(entries[-1]):
+        raise RemoteError("an entry with a bad signature")
+    return entries
+
+
+class Journal:
+    """All entries of one room, in one SQLite file. Raises JournalError from anywhere."""
+
+    def __init__(self, path: Path, verify: Callable[[Entry], bool]) -> None:
+        self._path = path
+        self._verify = verify
+        self.commits = 0  # counted for the tests that guard the cost of a turn
+        self.syncs = 0
+        self._own: Log | None = None
+        self._tips: Frontier = {}  # placed entries that no placed entry names as a head
+        self._tips_changed = False
+        self._full = False  # the open transaction is synced at its commit
+        self._synced = True  # all that was committed is on the platter
+        with _explained(path):
+            sealed = self._read_seal()  # before SQLite touches the file
+            self._open()
+            self._sealed_log = self._take_seal(sealed)
+            self._load()
+
+    # ------------------------------------------------------------ opening, closing
+
+    def _open(self) -> None:
+        # Readable by its owner only from its first byte on.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+            self._db.execute(f"PRAGMA {pragma}")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > 1:
+            raise JournalError(f"{self._path} was written by a newer selchat; use that one")
+        self._db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+
+    def _load(self) -> None:
+        logs = self._db.execute("SELECT log, id FROM logs")
+        self._logs = {log: _LogState(id) for log, id in logs}
+        last = "SELECT seq, stamp, rank, raw FROM entries WHERE log=? {} ORDER BY seq DESC LIMIT 1"
+        for state in self._logs.values():
+            for seq, _, _, raw in self._db.execute(last.format(""), (state.id,)):
+                state.seq, state.hash = seq, sha256(raw).digest()
+            placed = last.format("AND rank IS NOT NULL")
+            for seq, stamp, rank, _ in self._db.execute(placed, (state.id,)):
+                state.placed, state.order = seq, (stamp, rank)
+        self.names: dict[bytes, str] = dict(self._db.execute("SELECT author, name FROM names"))
+        self.forks: dict[Log, tuple[bytes, bytes]] = {
+            log: (one, other)
+            for log, one, other in self._db.execute("SELECT log, one, other FROM forks")
+        }
+        for (value,) in self._db.execute("SELECT value FROM state WHERE key = 'tips'"):
+            self._tips = {h.log: h.seq for h in _unpack_heads(value)}
+        for log in list(self._logs):  # those that waited when we stopped wait again
+            self._advance(log)
+
+    @property
+    def _seal_path(self) -> Path:
+        return self._path.with_suffix(".seal")
+
+    def _fingerprint(self) -> str:
+        stat = os.stat(self._path)
+        return f"{stat.st_ino} {stat.st_ctime_ns}"
+
+    def _read_seal(self) -> Log | None:
+        if not (self._seal_path.exists() and self._path.exists()):
+            return None
+        log, _, fingerprint = self._seal_path.read_text(errors="replace").partition(" ")
+        if fingerprint != self._fingerprint() or len(log) != 2 * protocol.LOG_BYTES:
+            return None
+        try:
+            return bytes.fromhex(log)
+        except ValueError:
+            return None
+
+    def _take_seal(self, sealed: Log | None) -> Log | None:
+        """Gone from the platter before anything is written under it."""
+        if self._seal_path.exists():
+            self._seal_path.unlink()
+            _sync_directory(self._path.parent)
+        return sealed
+
+    def own_log(self, author: bytes, fresh: bytes) -> Log:
+        """The log that `author` writes now: the sealed one, or with the incarnation
+        `fresh` (8 random bytes) a new one."""
+        sealed = self._sealed_log
+        continued = sealed is not None and sealed in self._logs and sealed.startswith(author)
+        own = sealed if continued and sealed is not None else author + fresh
+        self._own = own
+        return own
+
+    def close(self, *, sealed: bool = True) -> None:
+        """Syncs, and seals our own log so that the next start may go on with it."""
+        with _explained(self._path):
+            self.commit()
+            self.sync()
+            self._db.close()
+            own = self._own
+            if sealed and own is not None and own in self._logs:
+                descriptor = os.open(self._seal_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(f"{own.hex()} {self._fingerprint()}")
+
+    # ------------------------------------------------------------ writing
+
+    def _begin(self, *, full: bool) -> None:
+        """A transaction, synced at its commit if `full`. SQLite wants that said before."""
+        if self._db.in_transaction:
+            if not full or self._full:
+                return
+            self.commit()
+        self._full = full
+        self._db.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+        self._db.execute("BEGIN")
+
+    def commit(self) -> bool:
+        """Ends the turn's transaction. True if all that is held is on the platter."""
+        if self._db.in_transaction:
+            with _explained(self._path):
+                self._save_tips()
+                self._db.execute("COMMIT")
+            self.commits += 1
+            self.syncs += self._full
+            self._synced = self._full
+        return self._synced
+
+    def sync(self) -> None:
+        """Commits, and puts all that is held on the platter."""
+        if not self.commit():
+            with _explained(self._path):
+                self._begin(full=True)
+                # A commit that changes nothing would write nothing and so sync nothing.
+                bump = "ON CONFLICT DO UPDATE SET value = value + 1"
+                self._db.execute(f"INSERT INTO state VALUES('syncs', 1) {bump}")
+            self.commit()
+
+    def _save_tips(self) -> None:
+        if self._tips_changed:
+            value = b"".join(log + seq.to_bytes(8, "big") for log, seq in self._tips.items())
+            self._db.execute("INSERT OR REPLACE INTO state VALUES('tips', ?)", (value,))
+            self._tips_changed = False
+
+    def write(
+        self, bodies: list[tuple[int, bytes]], time_ms: int, sign: Callable[[bytes], bytes]
+    ) -> Stored:
+        """Appends entries (kind, body) of our own to our own log. `sign` gets the bytes
+        of an entry before its signature. Synced at the commit of the turn."""
+        if self._own is None:
+            raise ValueError("own_log() comes before write()")
+        entries = []
+        state = self._logs.get(self._own) or _LogState(0)
+        seq, previous = state.seq, state.hash
+        heads = tuple(Head(*tip) for tip in self._tips.items() if tip[0] != self._own)
+        for kind, body in bodies:
+            seq += 1
+            head = Head(self._own, seq)
+            some = heads[: protocol.MAX_HEADS]
+            unsigned = protocol.unsigned_entry(head, previous, time_ms, some, kind, body)
+            heads = heads[protocol.MAX_HEADS :]
+            entry = protocol.parse_entry(unsigned + sign(unsigned))
+            previous = entry.hash
+            entries.append(entry)
+        with _explained(self._path):
+            self._begin(full=True)
+            return self._store(entries, all_checked=True)
+
+    def append(self, run: tuple[bytes, ...]) -> Stored | Known | Gap | Conflict:
+        """Takes in a run from elsewhere. Raises RemoteError if it is no valid one."""
+        entries = check_run(run, self._verify)
+        log = entries[0].log
+        state = self._logs.get(log) or _LogState(0)
+        if entries[0].seq > state.seq + 1:
+            return Gap(log)
+        with _explained(self._path):
+            new = [entry for entry in entries if entry.seq > state.seq]
+            old = entries[: len(entries) - len(new)]
+            conflict = self._conflict(state, old, new)
+            if conflict or not new:
+                return conflict or Known()
+            if log not in self._logs and len(self._logs) >= MAX_LOGS:
+                raise RemoteError(f"one log more than the {MAX_LOGS} that fit")
+            self._begin(full=False)
+            return self._store(new)
+
+    def _conflict(self, state: _LogState, old: list[Entry], new: list[Entry]) -> Conflict | None:
+        if old:
+            ours = self.entry(old[-1].log, old[-1].seq)
+            if ours == old[-1].raw:
+                return None
+            theirs = old[-1].raw if self._verify(old[-1]) else None
+            return Conflict(old[-1].log, ours, theirs)
+        if new[0].previous == state.hash:
+            return None
+        return Conflict(new[0].log, self.entry(new[0].log, state.seq), None)
+
+    def _store(self, entries: list[Entry], *, all_checked: bool = False) -> Stored:
+        log = entries[0].log
+        state = self._logs.get(log) or self._add_log(log)
+        rows, placed = [], []
+        for entry in entries:
+            order = None
+            if state.placed == entry.seq - 1 and self._missing(entry) is None:
+                order = self._place(entry, state)
+                placed.append(entry)
+            checked = all_checked or entry is entries[-1]
+            rows.append((state.id, entry.seq, checked, *(order or (None, None)), entry.raw))
+        state.seq, state.hash = entries[-1].seq, entries[-1].hash
+        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?)", rows)
+        if len(placed) < len(entries):
+            self._advance(log)
+        for waiting in self._woken(state) if placed else ():
+            placed += self._advance(waiting)
+        return Stored(log, state.seq, placed)
+
+    def _add_log(self, log: Log) -> _LogState:
+        id = self._db.execute("INSERT INTO logs(log) VALUES(?)", (log,)).lastrowid
+        assert id is not None
+        self._logs[log] = _LogState(id)
+        return self._logs[log]
+
+    # ------------------------------------------------------------ placing
+
+    def _missing(self, entry: Entry) -> Log | None:
+        """A log of which `entry`'s author had seen more than is placed here."""
+        for head in entry.heads:
+            state = self._logs.get(head.log)
+            if state is None or state.placed < head.seq:
+                return head.log
+        return None
+
+    def _place(self, entry: Entry, state: _LogState) -> tuple[int, int]:
+        orders = [state.order, *(self._order(head) for head in entry.heads)]
+        stamp = max(entry.time_ms, max(order[0] for order in orders))
+        rank = 1 + max(order[1] for order in orders)
+        state.placed, state.order = entry.seq, (stamp, rank)
+        for head in entry.heads:
+            if self._tips.get(head.log, head.seq + 1) <= head.seq:
+                del self._tips[head.log]
+        self._tips[entry.log] = entry.seq
+        self._tips_changed = True
+        if entry.kind == protocol.NAME and len(entry.body) <= protocol.MAX_NAME_BYTES:
+            name = entry.body.decode(errors="replace")
+            self.names[entry.author] = name
+            self._db.execute("INSERT OR REPLACE INTO names VALUES(?, ?)", (entry.author, name))
+        return stamp, rank
+
+    def _order(self, head: Head) -> tuple[int, int]:
+        state = self._logs[head.log]
+        if state.placed == head.seq:
+            return state.order
+        query = "SELECT stamp, rank FROM entries WHERE log = ? AND seq = ?"
+        stamp, rank = self._db.execute(query, (state.id, head.seq)).fetchone()
+        return stamp, rank
+
+    def _advance(self, log: Log) -> list[Entry]:
+        """Places what can be placed of `log` and of those that waited for it."""
+        placed: list[Entry] = []
+        queue = [log]
+        while queue:
+            state = self._logs[queue.pop()]
+            before = state.placed
+            while state.placed < state.seq:
+                entry = self._entry(state, state.placed + 1)
+                missing = self._missing(entry)
+                if missing is not None:
+                    self._wait(entry.log, missing)
+                    break
+                self._begin(full=False)
+                stamp, rank = self._place(entry, state)
+                update = "UPDATE entries SET stamp = ?, rank = ? WHERE log = ? AND seq = ?"
+                self._db.execute(update, (stamp, rank, state.id, entry.seq))
+                placed.append(entry)
+            if state.placed > before:
+                queue += self._woken(state)
+        return placed
+
+    def _wait(self, log: Log, missing: Log) -> None:
+        # A log that is named but not held gets its place now, so that there is one list.
+        state = self._logs.get(missing)
+        if state is None:
+            if len(self._logs) >= MAX_LOGS:
+                return  # tried again at the next start
+            self._begin(full=False)
+            state = self._add_log(missing)
+        if log not in state.waiting:
+            state.waiting.append(log)
+
+    def _woken(self, state: _LogState) -> list[Log]:
+        woken, state.waiting = state.waiting, []
+        return woken
+
+    # ------------------------------------------------------------ reading
+
+    def frontier(self) -> Frontier:
+        return {log: state.seq for log, state in self._logs.items() if state.seq}
+
+    def entry(self, log: Log, seq: int) -> bytes:
+        """The exact bytes of an entry that is held."""
+        return self._entry(self._logs[log], seq).raw
+
+    def _entry(self, state: _LogState, seq: int) -> Entry:
+        query = "SELECT raw FROM entries WHERE log = ? AND seq = ?"
+        (raw,) = self._db.execute(query, (state.id, seq)).fetchone()
+        return protocol.parse_entry(raw)
+
+    def run(self, log: Log, after: int) -> tuple[bytes, ...]:
+        """What follows entry `after` of `log`: as much as fits in a frame, up to an entry
+        whose own signature was checked (so that whoever checks only that one is right)."""
+        query = "SELECT checked, raw FROM entries WHERE log = ? AND seq > ? ORDER BY seq"
+        run: list[bytes] = []
+        size = checked = 0
+        with _explained(self._path):
+            for is_checked, raw in self._db.execute(query, (self._logs[log].id, after)):
+                size += 4 + len(raw)
+                if size > _RUN_BYTES:
+                    break
+                run.append(raw)
+                if is_checked:
+                    checked = len(run)
+        return tuple(run[:checked])
+
+    def history(self, posts: int) -> list[Entry]:
+        """The placed entries that hold the last `posts` posts, in the room's order."""
+        query = (
+            "SELECT raw FROM entries JOIN logs ON logs.id = entries.log WHERE rank IS NOT NULL "
+            "ORDER BY stamp DESC, rank DESC, logs.log DESC, seq DESC"
+        )
+        found: list[Entry] = []
+        with _explained(self._path):
+            for (raw,) in self._db.execute(query):
+                if posts <= 0:
+                    break
+                entry = protocol.parse_entry(raw)
+                if entry.kind == protocol.POSTS:
+                    found.append(entry)
+                    posts -= int.from_bytes(entry.body[:4], "big")
+        return found[::-1]
+
+    def entries(self, log: Log, after: int, upto: int) -> Iterator[Entry]:
+        """Entries after+1..upto of `log`."""
+        state = self._logs[log]
+        return (self._entry(state, seq) for seq in range(after + 1, upto + 1))
+
+    def add_fork(self, one: bytes, other: bytes) -> bool:
+        """Keeps the proof. True if its log was not marked yet. Raises RemoteError unless
+        it is one: two entries, one log, one seq, two valid signatures."""
+        first, second = protocol.parse_entry(one), protocol.parse_entry(other)
+        if first.log != second.log or first.seq != second.seq or one == other:
+            raise RemoteError("a proof of a fork that proves nothing")
+        if not (self._verify(first) and self._verify(second)):
+            raise RemoteError("a proof of a fork with a bad signature")
+        if first.log in self.forks or len(self.forks) >= MAX_LOGS:
+            return False
+        self.forks[first.log] = (one, other)
+        with _explained(self._path):
+            self._begin(full=False)
+            self._db.execute("INSERT INTO forks VALUES(?, ?, ?)", (first.log, one, other))
+        return True
+
+
+def _unpack_heads(value: bytes) -> Iterator[Head]:
+    for at in range(0, len(value), 48):
+        yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Says what SQLite says in words that tell what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "locked" in text:
+            raise JournalLocked(
+                f"{path.parent} is in use by another selchat; give this one its own --data"
+            ) from None
+        if "not a database" in text or "malformed" in text:
+            raise JournalError(
+                f"{path} is damaged; move it away, and what others hold comes back from them"
+            ) from None
+        raise JournalError(f"{path}: {text}") from None

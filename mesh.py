@@ -1,0 +1,978 @@
+"""The mesh: whom to link to, what to send to whom, what to store and what to show.
+
+    handle(event, now) -> [action]      deadline() -> the next `now` at which to be asked
+
+It does nothing itself: `selchat.User` performs the actions, and tells what came of them
+with further events. Time and random numbers are handed in, so the same events give the
+same actions, to the byte.
+
+LINKS. An address is dialed until it answers. When TLS has proven which member is there,
+the dialer says Hello, unless it is linked to that member already: then it only came to
+prove the address, and closes. Of two links between two nodes, the one dialed by the
+smaller id stays; a link of an earlier run of the other node (another `instance`) never.
+
+ADDRESSES TRAVEL. A Hello tells the port to call back on. Every node tells its peers whom
+it is linked to, with the addresses that it has itself dialed and found right (so nobody
+can aim the room at a victim). Who hears of a member it isn't linked to dials it: the
+smaller id at once, the larger one only if that did not happen.
+
+ENTRIES. A fresh link exchanges frontiers (Have). Each end then streams what the other
+lacks, oldest first, as fast as the link takes it: the journal is the queue. A new entry
+goes at once to every link, but for those peers that are linked to the one it came from:
+they have it from there, and get it from us only if they have not said so in time.
+A Have is sent for what is on the platter, so it also acknowledges.
+
+Lives here: decisions and what they need to remember. Never here: sockets, files, `time`,
+the global `random`, iterating over a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar
+
+import protocol
+from protocol import (
+    Bye,
+    Entries,
+    Entry,
+    Fork,
+    Frontier,
+    Have,
+    Head,
+    Hello,
+    Log,
+    Message,
+    Peer,
+    Peers,
+    Ping,
+    Pong,
+)
+
+# A full mesh up to here; above it, a node dials this many and is dialed by as many again,
+# a random graph that stays connected (HyParView, Leitao 2007, needs log10(n) + 1).
+MAX_LINKS = 16
+# Ten times what a handshake takes over a slow satellite link.
+HANDSHAKE_S = 10.0
+# Half-open links from outside. A full one makes room by dropping its oldest, so a crowd
+# of strangers never locks a member out for longer than it takes to knock.
+MAX_OPENING = 64
+# A silent link is asked after PING_S, and is dead at DEAD_S: within the 15 s promised.
+PING_S = 5.0
+DEAD_S = 12.0
+# Entries of others are synced, and acknowledged, in groups: at the latest after this.
+SYNC_S = 0.1
+# Links come in bursts: one Peers message tells of all of a burst.
+PEERS_S = 0.05
+# The smaller id dials a member it hears of; the larger one waits this long for that.
+HEARSAY_S = 1.0
+# Longer than SYNC_S and a round trip: a peer that has an entry has said so by then.
+RELAY_S = 0.5
+# What was said this long before a link came up, to a node that was there, is live: it is
+# what somebody says who starts, says it, and finds us, in one breath.
+LIVE_S = 2.0
+# Dialing again: doubling from the first to the second, a random half of it off. What a
+# person named is worth asking four times a minute; what was only heard of is not.
+BACKOFF_S = 0.25
+BACKOFF_NAMED_S = 15.0
+BACKOFF_OTHERS_S = 600.0
+# A link that lived this long was a good one: its address starts again without back-off.
+GOOD_LINK_S = 5.0
+# An address that a peer says it listens on, and that never answered, is let go.
+PROOF_TRIES = 4
+# What a peer may have us remember about logs, 100 bytes each. A room with more of them
+# sends some entries once more than needed; nothing is lost.
+MAX_LOGS_TOLD = 16_384
+MAX_ADDRESSES = 1024  # as many as the address book keeps
+# One notice about strangers in so long a time, with a count of the others.
+STRANGERS_S = 10.0
+
+Address = tuple[str, int]
+
+
+# ---------------------------------------------------------------- events
+
+
+@dataclass(frozen=True)
+class AddressLearned:
+    """A person named an address ("you"), or the address book did ("link", "hearsay")."""
+
+    address: Address
+    source: str
+    member: bytes | None = None
+
+
+@dataclass(frozen=True)
+class LinkOpened:
+    """A link has begun: `address` is being dialed, or has called us."""
+
+    link: int
+    address: Address
+    dialed: bool
+
+
+@dataclass(frozen=True)
+class LinkSecured:
+    """TLS has proven that `member` is at the far end."""
+
+    link: int
+    member: bytes
+
+
+@dataclass(frozen=True)
+class MessageReceived:
+    link: int
+    message: Message
+
+
+@dataclass(frozen=True)
+class LinkDrained:
+    """The outbox of a link that was clogged has room again."""
+
+    link: int
+
+
+@dataclass(frozen=True)
+class LinkClosed:
+    """A link has ended, not by us. `fault`: the far end broke the protocol."""
+
+    link: int
+    reason: str
+    fault: bool = False
+
+
+@dataclass(frozen=True)
+class RunStored:
+    """The journal holds `log` up to `seq`; it came over `link` (None: we wrote it)."""
+
+    link: int | None
+    log: Log
+    seq: int
+    placed: tuple[Entry, ...] = ()
+
+    def __repr__(self) -> str:
+        who = f"{self.log[:4].hex()}-{self.log[32:36].hex()}"
+        return f"RunStored({self.link}, {who}, {self.seq}, {len(self.placed)} placed)"
+
+
+@dataclass(frozen=True)
+class RunRefused:
+    """What came over `link` was no valid run, or no valid proof."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunParted:
+    """A run over `link` does not follow our entry `seq` of `log`. `proof`: the two
+    entries, where both were there."""
+
+    link: int
+    log: Log
+    seq: int
+    proof: Fork | None
+
+
+@dataclass(frozen=True)
+class ForkKept:
+    """The proof of a fork is new, valid and in the journal."""
+
+    log: Log
+    proof: Fork
+
+
+@dataclass(frozen=True)
+class EntriesSent:
+    """SendEntries was done, up to `seq`. `clogged`: the link takes no more now."""
+
+    link: int
+    log: Log
+    seq: int
+    clogged: bool
+
+
+@dataclass(frozen=True)
+class JournalSynced:
+    """All that is stored is on the platter."""
+
+
+@dataclass(frozen=True)
+class PostsTyped:
+    """The user's own posts, each within the limits, at `time_ms` of the wall clock."""
+
+    texts: tuple[str, ...]
+    time_ms: int
+
+    def __repr__(self) -> str:
+        return f"PostsTyped({len(self.texts)} posts)"
+
+
+@dataclass(frozen=True)
+class TimePassed:
+    """deadline() has come."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """The user goes."""
+
+
+Event = (
+    AddressLearned
+    | LinkOpened
+    | LinkSecured
+    | MessageReceived
+    | LinkDrained
+    | LinkClosed
+    | RunStored
+    | RunRefused
+    | RunParted
+    | ForkKept
+    | EntriesSent
+    | JournalSynced
+    | PostsTyped
+    | TimePassed
+    | Left
+)
+
+
+# ---------------------------------------------------------------- actions
+
+
+@dataclass(frozen=True)
+class OpenLink:
+    address: Address
+
+
+@dataclass(frozen=True)
+class CloseLink:
+    """Flush what is queued, then close; no LinkClosed comes back for it."""
+
+    link: int
+
+
+@dataclass(frozen=True)
+class SendMessage:
+    link: int
+    message: Message
+
+
+@dataclass(frozen=True)
+class SendEntries:
+    """Send what follows entry `after` of `log`, one run; answered by EntriesSent."""
+
+    link: int
+    log: Log
+    after: int
+
+    def __repr__(self) -> str:
+        who = f"{self.log[:4].hex()}-{self.log[32:36].hex()}"
+        return f"SendEntries({self.link}, {who}, after {self.after})"
+
+
+@dataclass(frozen=True)
+class StoreRun:
+    """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
+    Must be committed before any byte that is sent after it leaves."""
+
+    link: int
+    run: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"StoreRun({self.link}, {len(self.run)} entries)"
+
+
+@dataclass(frozen=True)
+class WriteEntries:
+    """Write entries (kind, body) of our own; answered by RunStored. Must be on the
+    platter before any byte that is sent after it leaves."""
+
+    bodies: tuple[tuple[int, bytes], ...]
+    time_ms: int
+
+    def __repr__(self) -> str:
+        return f"WriteEntries({len(self.bodies)} entries)"
+
+
+@dataclass(frozen=True)
+class SyncJournal:
+    """Answered by JournalSynced."""
+
+
+@dataclass(frozen=True)
+class KeepFork:
+    """Answered by ForkKept if the proof is new, by RunRefused if it is none."""
+
+    link: int
+    proof: Fork
+
+
+@dataclass(frozen=True)
+class RememberAddress:
+    """For the address book. `answered`: `member` was there just now."""
+
+    address: Address
+    source: str
+    member: bytes | None
+    answered: bool
+
+
+@dataclass(frozen=True)
+class ShowPosts:
+    """Newly placed entries, in this order, and of each whether it is history: written
+    before this node could have seen it live."""
+
+    entries: tuple[Entry, ...]
+    history: tuple[bool, ...]
+
+    def __repr__(self) -> str:
+        return f"ShowPosts({len(self.entries)} entries)"
+
+
+@dataclass(frozen=True)
+class ShowLink:
+    """A member is linked now ("up"), or no longer ("down")."""
+
+    state: str
+    member: bytes
+    name: str
+    address: Address
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ShowConfirmed:
+    """`confirmed` says up to which seq of our log each member has it on disk; what is
+    new in that are the entries after+1..upto."""
+
+    after: int
+    upto: int
+    confirmed: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True)
+class ShowNotice:
+    text: str
+
+
+Action = (
+    OpenLink
+    | CloseLink
+    | SendMessage
+    | SendEntries
+    | StoreRun
+    | WriteEntries
+    | SyncJournal
+    | KeepFork
+    | RememberAddress
+    | ShowPosts
+    | ShowLink
+    | ShowConfirmed
+    | ShowNotice
+)
+
+
+# ---------------------------------------------------------------- state
+
+
+@dataclass
+class Link:
+    """What is known of one link."""
+
+    id: int
+    address: Address  # that was dialed, or that the call came from
+    dialed: bool
+    opened: float
+    member: bytes | None = None  # once TLS is through
+    greeted: bool = False  # we have said Hello
+    hello: Hello | None = None  # theirs; with both, the link is up
+    up_since: float = 0.0
+    heard: float = 0.0
+    pinged: bool = False
+    told_all: bool = False  # their first frontier is complete
+    linked: frozenset[bytes] = frozenset()  # members they say they are linked to
+    sent: Frontier = field(default_factory=dict)  # what they have or were sent
+    lacking: dict[Log, None] = field(default_factory=dict)  # logs to stream, in order
+    deferred: dict[Log, float] = field(default_factory=dict)  # logs they have from others
+    untold: dict[Log, None] = field(default_factory=dict)  # to acknowledge at the next sync
+    parted: dict[Log, None] = field(default_factory=dict)  # forks shown to them
+    feeding: bool = False  # a SendEntries is being performed
+    clogged: bool = False
+
+    @property
+    def up(self) -> bool:
+        return self.hello is not None and self.greeted
+
+    def deadline(self) -> float:
+        if not self.up:
+            return self.opened + HANDSHAKE_S
+        due = self.heard + (DEAD_S if self.pinged else PING_S)
+        return min(due, *self.deferred.values()) if self.deferred else due
+
+
+@dataclass
+class Known:
+    """What is known of one address."""
+
+    address: Address
+    source: str
+    member: bytes | None = None  # who answered there, or is said to
+    proven: bool = False  # we dialed it and found that member
+    is_self: bool = False
+    link: int | None = None  # being dialed, or up
+    failures: int = 0
+    next_try: float | None = None  # None: not to be dialed now
+
+
+class Mesh:
+    """One node's part of the mesh. All its state is here."""
+
+    def __init__(
+        self,
+        log: Log,
+        name: str,
+        port: int,
+        instance: int,
+        random: Random,
+        frontier: Frontier,
+        forks: dict[Log, Fork],
+        named: bool,
+        started: float,
+        started_ms: int,
+        max_links: int = MAX_LINKS,
+    ) -> None:
+        """`log`: the one we write, 40 bytes. `named`: our latest NAME entry says `name`.
+        `frontier` and `forks`: of the journal, at the start. `started`, `started_ms`: the
+        start, by the clock of `handle` (s) and by the wall clock (ms since 1970)."""
+        self.me = log[: protocol.MEMBER_BYTES]
+        self.log = log
+        self.name = name
+        self.port = port
+        self.frontier = dict(frontier)
+        self.forks = dict(forks)
+        self.links: dict[int, Link] = {}
+        self.members: dict[bytes, Link] = {}  # links that are up, by who is there
+        self.known: dict[Address, Known] = {}
+        self.confirmed: dict[bytes, Frontier] = {}  # member -> our own logs it has on disk
+        self._instance = instance
+        self._random = random
+        self._named = named
+        self._max_links = max_links
+        self._started, self._started_ms = started, started_ms
+        # Entries up to this seq, if their time (ms) is before that, are history.
+        self._history = {log: (seq, protocol.MAX_TIME_MS + 1) for log, seq in frontier.items()}
+        self._sync_at: float | None = None
+        self._peers_at: float | None = None
+        self._strangers = 0
+        self._strangers_at = float("-inf")
+        self._leaving = False
+        self._actions: list[Action] = []
+        self._now = 0.0
+
+    # ------------------------------------------------------------ the two entrances
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """What to do about `event`, in order. `now`: seconds of a clock that only rises."""
+        self._now = now
+        self._HANDLERS[type(event)](self, event)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def deadline(self) -> float | None:
+        """When TimePassed is due, at the latest."""
+        times = [link.deadline() for link in self.links.values()]
+        times += [at for at in (self._sync_at, self._peers_at) if at is not None]
+        if len(self.links) < self._dial_limit():
+            times += [k.next_try for k in self.known.values() if k.next_try is not None]
+        return min(times, default=None)
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether JournalSynced would be news."""
+        return self._sync_at is not None
+
+    def confirmed_by(self) -> int:
+        """How many members have every entry of ours on disk."""
+        mine = {log: seq for log, seq in self.frontier.items() if log.startswith(self.me)}
+        return sum(
+            all(has.get(log, 0) >= seq for log, seq in mine.items())
+            for has in self.confirmed.values()
+        )
+
+    def _do(self, action: Action) -> None:
+        self._actions.append(action)
+
+    # ------------------------------------------------------------ addresses
+
+    def _address_learned(self, event: AddressLearned) -> None:
+        known = self._learn(event.address, event.source, event.member)
+        if known is not None:
+            known.failures = 0
+            self._dial_soon(known, 0.0)
+
+    def _learn(self, address: Address, source: str, member: bytes | None) -> Known | None:
+        known = self.known.get(address)
+        if known is None:
+            if len(self.known) >= MAX_ADDRESSES and not self._forget_one():
+                return None
+            known = self.known[address] = Known(address, source, member)
+            self._do(RememberAddress(address, source, member, answered=False))
+        elif source == "you":
+            known.source = source
+        if member is not None and not known.proven:
+            known.member = member
+        return known
+
+    def _forget_one(self) -> bool:
+        """Makes room: the address that failed most, of those that no person named."""
+        idle = [k for k in self.known.values() if k.source != "you" and k.link is None]
+        if idle:
+            del self.known[max(idle, key=lambda k: k.failures).address]
+        return bool(idle)
+
+    def _dial_soon(self, known: Known, wait_s: float) -> None:
+        if known.is_self or known.link is not None or self._settled(known):
+            return
+        at = self._now + wait_s
+        known.next_try = at if known.next_try is None else min(at, known.next_try)
+        self._dial_due()
+
+    def _settled(self, known: Known) -> bool:
+        """Nothing to be had from dialing it: proven, and linked to."""
+        return known.proven and known.member in self.members
+
+    def _dial_limit(self) -> int:
+        return 2 * self._max_links + MAX_OPENING
+
+    def _dial_due(self) -> None:
+        for known in list(self.known.values()):
+            if known.next_try is None or known.next_try > self._now or self._leaving:
+                continue
+            if len(self.links) >= self._dial_limit():
+                return
+            known.next_try = None
+            full = len(self.members) >= self._max_links and known.member not in self.members
+            if self._settled(known) or (full and known.source != "you"):
+                continue
+            known.link = -1  # until LinkOpened tells its number
+            self._do(OpenLink(known.address))
+
+    def _dial_again(self, known: Known, reason: str) -> None:
+        known.link = None
+        known.failures += 1
+        if self._settled(known) or known.is_self:
+            return
+        if known.member in self.members and known.failures >= PROOF_TRIES:
+            return  # its member called us and can't be called back
+        if known.source == "you" and known.failures == 1 and not known.proven:
+            self._notice(f"{_show(known.address)} does not answer yet ({reason}); trying on")
+        cap = BACKOFF_NAMED_S if known.source == "you" else BACKOFF_OTHERS_S
+        # The exponent is bounded only so that the power is; the cap comes much earlier.
+        wait_s = min(cap, BACKOFF_S * 2.0 ** min(known.failures, 30))
+        known.next_try = self._now + wait_s * self._random.uniform(0.5, 1.0)
+
+    # ------------------------------------------------------------ links
+
+    def _link_opened(self, event: LinkOpened) -> None:
+        link = Link(event.link, event.address, event.dialed, self._now)
+        self.links[link.id] = link
+        if event.dialed:
+            if event.address in self.known:
+                self.known[event.address].link = link.id
+            return
+        opening = [other for other in self.links.values() if not (other.dialed or other.up)]
+        if len(opening) > MAX_OPENING:
+            self._stranger(opening[0], "too many at once")
+            self._close(opening[0])
+
+    def _link_secured(self, event: LinkSecured) -> None:
+        link = self.links.get(event.link)
+        if link is None:
+            return
+        link.member = event.member
+        if not link.dialed:
+            return  # the dialer speaks first, or has only come to prove our address
+        known = self._proven(link, event.member)
+        if event.member == self.me:
+            known.is_self = True
+            if known.source == "you":
+                self._notice(f"{_show(link.address)} is this very node")
+        elif not any(other.greeted for other in self._links_to(event.member)):
+            link.greeted = True
+            self._do(SendMessage(link.id, self._hello()))
+            return
+        self._close(link)
+
+    def _proven(self, link: Link, member: bytes) -> Known:
+        source = "you" if link.address not in self.known else self.known[link.address].source
+        known = self.known.setdefault(link.address, Known(link.address, source))
+        known.link = link.id
+        news = (known.member, known.proven) != (member, True)
+        known.member, known.proven = member, True
+        if member != self.me:
+            self._do(RememberAddress(link.address, known.source, member, answered=True))
+            if news:
+                self._tell_peers()
+        return known
+
+    def _links_to(self, member: bytes) -> list[Link]:
+        return [link for link in self.links.values() if link.member == member]
+
+    def _hello(self) -> Hello:
+        return Hello(self.name, self.port, self._instance)
+
+    def _on_hello(self, link: Link, hello: Hello) -> None:
+        member = link.member
+        if link.hello is not None or member is None or member == self.me or hello.version < 1:
+            self._fault(link, "a hello out of place")
+            return
+        link.hello = hello
+        for other in self._links_to(member):
+            if other is not link and other.greeted:
+                loser = self._loser(other, link)
+                self._close(loser, swap=True)
+                if loser is link:
+                    return
+        if member not in self.members and len(self.members) >= 2 * self._max_links:
+            self._do(SendMessage(link.id, Bye("full: linked to as many as it can")))
+            self._close(link)
+            return
+        if not link.greeted:
+            link.greeted = True
+            self._do(SendMessage(link.id, self._hello()))
+        self._is_up(link, member, hello)
+
+    def _loser(self, old: Link, new: Link) -> Link:
+        assert new.hello is not None and new.member is not None
+        if old.hello is not None and old.hello.instance != new.hello.instance:
+            return old  # of an earlier run of theirs
+        if old.dialed == new.dialed:
+            return old
+        mine, theirs = (old, new) if old.dialed else (new, old)
+        return theirs if self.me < new.member else mine
+
+    def _is_up(self, link: Link, member: bytes, hello: Hello) -> None:
+        swapped = member in self.members
+        self.members[member] = link
+        link.up_since = link.heard = self._now
+        if not swapped:
+            self._do(ShowLink("up", member, hello.name, link.address))
+        heads = [Head(*item) for item in self.frontier.items()]
+        for start in range(0, max(1, len(heads)), protocol.MAX_HAVE_LOGS):
+            some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
+            last = start + protocol.MAX_HAVE_LOGS >= len(heads)
+            self._do(SendMessage(link.id, Have(some, last)))
+        for proof in self.forks.values():
+            self._do(SendMessage(link.id, proof))
+        self._tell_peers()
+        if not link.dialed and hello.port:
+            known = self._learn((link.address[0], hello.port), "link", member)
+            if known is not None:
+                # The others may do it at the same moment: a random while apart.
+                self._dial_soon(known, self._random.uniform(0.0, PEERS_S))
+
+    def _close(self, link: Link, reason: str = "", *, swap: bool = False) -> None:
+        self._do(CloseLink(link.id))
+        self._gone(link, reason, swap=swap)
+
+    def _gone(self, link: Link, reason: str, *, swap: bool = False) -> None:
+        """`swap`: another link to the same member takes its place."""
+        del self.links[link.id]
+        known = self.known.get(link.address) if link.dialed else None
+        if known is not None and known.link == link.id:
+            known.link = None
+            if not (self._settled(known) or known.is_self):
+                known.next_try = self._now + HEARSAY_S
+        if link.member is None or self.members.get(link.member) is not link or swap:
+            return
+        del self.members[link.member]
+        assert link.hello is not None
+        self._do(ShowLink("down", link.member, link.hello.name, link.address, reason))
+        self._tell_peers()
+        good = self._now - link.up_since >= GOOD_LINK_S
+        for known in list(self.known.values()):
+            if known.member == link.member and known.link is None and not self._leaving:
+                known.failures = 0 if good else known.failures
+                self._dial_again(known, reason)
+
+    def _link_closed(self, event: LinkClosed) -> None:
+        link = self.links.get(event.link)
+        if link is None:
+            return
+        if event.fault and link.up:
+            self._fault(link, event.reason)
+            return
+        was_up = link.up
+        if not was_up and not link.dialed and (event.fault or link.member is None):
+            self._stranger(link, event.reason)
+        self._gone(link, event.reason)
+        known = self.known.get(link.address)
+        if link.dialed and not was_up and known is not None:
+            self._dial_again(known, event.reason)
+
+    def _fault(self, link: Link, reason: str) -> None:
+        """The far end broke the protocol: one notice, and the link ends."""
+        name = link.hello.name if link.hello else "a node"
+        self._notice(f"{name} at {_show(link.address)} sent {reason}; link closed")
+        self._do(SendMessage(link.id, Bye(f"you sent {reason}")))
+        known = self.known.get(link.address) if link.dialed else None
+        was_up = link.up
+        self._close(link, f"sent {reason}")
+        if known is not None and not was_up:
+            self._dial_again(known, reason)
+
+    def _stranger(self, link: Link, reason: str) -> None:
+        self._strangers += 1
+        if self._now >= self._strangers_at + STRANGERS_S:
+            others = f" (and {self._strangers - 1} others)" if self._strangers > 1 else ""
+            self._notice(f"a caller from {link.address[0]} did not get in: {reason}{others}")
+            self._strangers, self._strangers_at = 0, self._now
+
+    # ------------------------------------------------------------ messages
+
+    def _message_received(self, event: MessageReceived) -> None:
+        link = self.links.get(event.link)
+        if link is None:
+            return
+        link.heard, link.pinged = self._now, False
+        message = event.message
+        if isinstance(message, Hello):
+            self._on_hello(link, message)
+        elif isinstance(message, Bye):
+            self._link_closed_by(link, message.reason)
+        elif not link.up:
+            self._fault(link, f"{type(message).__name__} before its Hello")
+        elif isinstance(message, Entries):
+            self._do(StoreRun(link.id, message.run))
+        elif isinstance(message, Have):
+            self._on_have(link, message)
+        elif isinstance(message, Peers):
+            self._on_peers(link, message)
+        elif isinstance(message, Ping):
+            self._do(SendMessage(link.id, Pong()))
+        elif isinstance(message, Fork):
+            self._do(KeepFork(link.id, message))
+
+    def _link_closed_by(self, link: Link, reason: str) -> None:
+        self._do(CloseLink(link.id))
+        self._link_closed(LinkClosed(link.id, reason))
+
+    def _on_have(self, link: Link, have: Have) -> None:
+        assert link.member is not None
+        before = self.confirmed.get(link.member, {}).get(self.log, 0)
+        for log, seq in have.heads:
+            held = self.frontier.get(log, 0)
+            if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
+                self._history[log] = (seq, self._live_from_ms())
+            if log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
+                link.sent[log] = max(seq, link.sent.get(log, 0))
+            if seq >= held:
+                link.deferred.pop(log, None)
+            if held and log.startswith(self.me):
+                own = self.confirmed.setdefault(link.member, {})
+                own[log] = max(min(seq, held), own.get(log, 0))
+        after = self.confirmed.setdefault(link.member, {}).get(self.log, 0)
+        if after > before:
+            confirmed = tuple((m, logs.get(self.log, 0)) for m, logs in self.confirmed.items())
+            self._do(ShowConfirmed(before, after, confirmed))
+        if have.last and not link.told_all:
+            link.told_all = True
+            for log, seq in self.frontier.items():
+                if link.sent.get(log, 0) < seq:
+                    link.lacking[log] = None
+            self._feed(link)
+
+    def _on_peers(self, link: Link, peers: Peers) -> None:
+        link.linked = frozenset(peer.member for peer in peers.peers)
+        for member, host, port in peers.peers:
+            if not host or not port or member == self.me:
+                continue
+            known = self._learn((host, port), "hearsay", member)
+            if known is not None and member not in self.members and not known.failures:
+                self._dial_soon(known, 0.0 if self.me < member else HEARSAY_S)
+
+    def _tell_peers(self) -> None:
+        if self._peers_at is None:
+            self._peers_at = self._now + PEERS_S
+
+    def _peers(self) -> Peers:
+        proven: dict[bytes | None, Address] = {}
+        for known in self.known.values():
+            if known.proven:
+                proven.setdefault(known.member, known.address)
+        linked = list(self.members)[: protocol.MAX_PEERS]
+        return Peers(tuple(Peer(member, *proven.get(member, ("", 0))) for member in linked))
+
+    # ------------------------------------------------------------ entries
+
+    def _posts_typed(self, event: PostsTyped) -> None:
+        bodies = []
+        if not self._named or not self.frontier.get(self.log):
+            bodies.append((protocol.NAME, self.name.encode()))
+            self._named = True
+        for burst in protocol.split_posts(list(event.texts)):
+            bodies.append((protocol.POSTS, protocol.pack_posts(burst)))
+        self._do(WriteEntries(tuple(bodies), event.time_ms))
+
+    def _run_stored(self, event: RunStored) -> None:
+        source = self.links.get(event.link) if event.link is not None else None
+        self.frontier[event.log] = event.seq
+        if event.placed:
+            self._do(ShowPosts(event.placed, tuple(map(self._is_history, event.placed))))
+        if event.link is not None and self._sync_at is None:
+            self._sync_at = self._now + SYNC_S
+        if source is not None:
+            source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
+        for link in self.members.values():
+            if event.link is not None:
+                link.untold[event.log] = None
+            if link is source or not link.told_all or link.sent.get(event.log, 0) >= event.seq:
+                continue
+            if source is not None and source.member in link.linked:
+                link.deferred.setdefault(event.log, self._now + RELAY_S)
+            else:
+                link.lacking[event.log] = None
+                self._feed(link)
+
+    def _live_from_ms(self) -> int:
+        """What a new peer has from before this is history. A clock that is wrong can only
+        make it history: what is pushed over a link that is up is live by any clock."""
+        now_ms = self._started_ms + int((self._now - self._started) * 1000)
+        return max(self._started_ms, now_ms - int(LIVE_S * 1000))
+
+    def _is_history(self, entry: Entry) -> bool:
+        seq, before_ms = self._history.get(entry.log, (0, 0))
+        return entry.seq <= seq and entry.time_ms < before_ms
+
+    def _feed(self, link: Link) -> None:
+        """Streams the next run that `link` lacks, if it can take one now."""
+        while link.lacking and not (link.feeding or link.clogged):
+            log = next(iter(link.lacking))
+            sent = link.sent.get(log, 0)
+            if sent >= self.frontier[log]:
+                del link.lacking[log]
+                continue
+            link.feeding = True
+            self._do(SendEntries(link.id, log, sent))
+
+    def _entries_sent(self, event: EntriesSent) -> None:
+        link = self.links.get(event.link)
+        if link is None:
+            return
+        link.feeding, link.clogged = False, event.clogged
+        if event.seq <= link.sent.get(event.log, 0):
+            link.lacking.pop(event.log, None)  # nothing left that we may pass on
+        link.sent[event.log] = max(event.seq, link.sent.get(event.log, 0))
+        self._feed(link)
+
+    def _link_drained(self, event: LinkDrained) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            link.clogged = False
+            self._feed(link)
+
+    def _run_refused(self, event: RunRefused) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            self._fault(link, event.reason)
+
+    def _run_parted(self, event: RunParted) -> None:
+        if event.log in self.forks or event.link not in self.links:
+            return
+        link = self.links[event.link]
+        if event.proof is not None:
+            self._do(KeepFork(link.id, event.proof))
+        elif event.log not in link.parted:
+            # Theirs follows another entry than ours: show them ours, and they have proof.
+            link.parted[event.log] = None
+            self._do(SendEntries(link.id, event.log, event.seq - 1))
+
+    def _fork_kept(self, event: ForkKept) -> None:
+        self.forks[event.log] = event.proof
+        author = event.log[:4].hex()
+        self._notice(f"member {author}... has forked its log: it has said two things as one")
+        for link in self.members.values():
+            self._do(SendMessage(link.id, event.proof))
+
+    def _journal_synced(self, event: JournalSynced) -> None:
+        self._sync_at = None
+        for link in self.members.values():
+            heads = [Head(log, self.frontier[log]) for log in link.untold]
+            link.untold.clear()
+            for start in range(0, len(heads), protocol.MAX_HAVE_LOGS):
+                some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
+                self._do(SendMessage(link.id, Have(some)))
+
+    # ------------------------------------------------------------ time, and the end
+
+    def _time_passed(self, event: TimePassed) -> None:
+        for link in list(self.links.values()):
+            self._check(link)
+        if self._sync_at is not None and self._sync_at <= self._now:
+            self._sync_at = None
+            self._do(SyncJournal())
+        if self._peers_at is not None and self._peers_at <= self._now:
+            self._peers_at = None
+            peers = self._peers()
+            for link in self.members.values():
+                self._do(SendMessage(link.id, peers))
+        self._dial_due()
+
+    def _check(self, link: Link) -> None:
+        for log in _due(link.deferred, self._now):
+            del link.deferred[log]
+            link.lacking[log] = None
+        if not link.up:
+            if self._now >= link.opened + HANDSHAKE_S:
+                self._do(CloseLink(link.id))
+                reason = f"did not finish the handshake in {HANDSHAKE_S:.0f} s"
+                self._link_closed(LinkClosed(link.id, reason))
+            return
+        self._feed(link)
+        if self._now >= link.heard + DEAD_S:
+            self._close(link, f"not heard for {DEAD_S:.0f} s")
+        elif self._now >= link.heard + PING_S and not link.pinged:
+            link.pinged = True
+            self._do(SendMessage(link.id, Ping()))
+
+    def _left(self, event: Left) -> None:
+        self._leaving = True
+        for link in list(self.links.values()):
+            if link.up:
+                self._do(SendMessage(link.id, Bye("left")))
+            self._do(CloseLink(link.id))
+            del self.links[link.id]
+        self.members.clear()
+
+    def _notice(self, text: str) -> None:
+        self._do(ShowNotice(text))
+
+    _HANDLERS: ClassVar[dict[type, Callable[[Mesh, Any], None]]] = {
+        AddressLearned: _address_learned,
+        LinkOpened: _link_opened,
+        LinkSecured: _link_secured,
+        MessageReceived: _message_received,
+        LinkDrained: _link_drained,
+        LinkClosed: _link_closed,
+        RunStored: _run_stored,
+        RunRefused: _run_refused,
+        RunParted: _run_parted,
+        ForkKept: _fork_kept,
+        EntriesSent: _entries_sent,
+        JournalSynced: _journal_synced,
+        PostsTyped: _posts_typed,
+        TimePassed: _time_passed,
+        Left: _left,
+    }
+
+
+def _due(times: dict[Log, float], now: float) -> list[Log]:
+    return [log for log, at in times.items() if at <= now]
+
+
+def _show(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,404 @@
+"""The net: one loop, and links that speak TLS without ever waiting.
+
+`Loop` knows file descriptors, one deadline and one hook before it sleeps. `Link` turns
+bytes into messages and back (the way in, TLS over memory BIOs, frames; see protocol.py)
+and touches no socket. `Connection` ties a link to a socket, `Listener` accepts.
+
+What a caller owes a Connection: call `flush()` once at the end of each turn (all that a
+turn sends over one link is one write), and `close()` when it has failed.
+
+A peer that does not read costs HIGH_WATER_BYTES and one run of entries in our memory,
+and twice BUFFER_BYTES (Linux doubles it) in the kernel; then `clogged` says so and the
+caller sends no more entries. At MAX_QUEUED_BYTES of other messages the link has failed.
+
+Lives here: the only use of `socket` and `selectors`. Never here: whom to dial, printing,
+what a message means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import protocol
+from protocol import Message, RemoteError
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+# Some more than a run of entries: one read takes in a burst, one turn stays short.
+READ_BYTES = 256 * 1024
+# The kernel's default is 4 MB a link on loopback; this carries a burst, and a link to
+# the other side of the world with 128 KiB in flight.
+BUFFER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 64 * 1024
+# High water, one run, and room for what else a turn may say (a frontier, a proof).
+MAX_QUEUED_BYTES = HIGH_WATER_BYTES + 3 * protocol.MAX_FRAME_BYTES
+# Callers taken in a turn; the rest waits in the kernel for the next one.
+ACCEPTS_PER_TURN = 32
+BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
+
+
+class Loop:
+    """Waits for descriptors and for one deadline; calls back in this one thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.now = clock
+        self.wakeups = 0  # counted for the tests that guard an idle node's silence
+        self._selector = selectors.DefaultSelector()
+        self._always: dict[int, Callable[[int], None]] = {}
+        self._running = False
+
+    def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
+        """`ready(events)` is called whenever `descriptor` is ready; replaces an earlier
+        watch. Regular files, which epoll refuses, are always ready."""
+        try:
+            if descriptor in self._selector.get_map():
+                self._selector.modify(descriptor, events, ready)
+            else:
+                self._selector.register(descriptor, events, ready)
+        except PermissionError:
+            self._always[descriptor] = ready
+
+    def unwatch(self, descriptor: int) -> None:
+        if self._always.pop(descriptor, None) is None:
+            with contextlib.suppress(KeyError):  # unwatching twice is allowed
+                self._selector.unregister(descriptor)
+
+    def watch_signals(self, numbers: list[int], ready: Callable[[int], None]) -> None:
+        """`ready(number)` is called in a turn of the loop, never in between."""
+        reader, self._signal_writer = socket.socketpair()
+        reader.setblocking(False)
+        self._signal_writer.setblocking(False)
+        signal.set_wakeup_fd(self._signal_writer.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)  # the byte in the pipe is the news
+
+        def read(_: int) -> None:
+            for number in reader.recv(64):
+                ready(number)
+
+        self.watch(reader.fileno(), READ, read)
+
+    def run(
+        self,
+        deadline: Callable[[], float | None],
+        on_deadline: Callable[[], None],
+        before_sleep: Callable[[], None],
+    ) -> None:
+        """Turns until `stop()`: each one event batch, then `before_sleep`."""
+        self._running = True
+        while True:
+            before_sleep()
+            if not self._running:
+                return
+            for key, events in self._selector.select(self._timeout_s(deadline())):
+                key.data(events)
+            self.wakeups += 1
+            for ready in list(self._always.values()):
+                ready(READ)
+            due = deadline()
+            if due is not None and due <= self.now():
+                on_deadline()
+
+    def _timeout_s(self, due: float | None) -> float | None:
+        if self._always:
+            return 0.0
+        return None if due is None else max(0.0, due - self.now())
+
+    def stop(self) -> None:
+        """Ends `run` after the turn."""
+        self._running = False
+
+
+# ---------------------------------------------------------------- links
+
+
+@dataclass(frozen=True)
+class Secured:
+    """TLS is through; `certificate` (DER) is the far end's, and is the room's."""
+
+    certificate: bytes
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The link is over. `fault`: the far end broke the protocol."""
+
+    reason: str
+    fault: bool = False
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a room hands to its links: the knock and the TLS contexts."""
+
+    knock: Callable[[bytes], bytes]
+    is_knock: Callable[[bytes, bytes], bool]
+    accepting: ssl.SSLContext
+    dialing: ssl.SSLContext
+
+
+class Link:
+    """Bytes from the far end in, messages out; messages in, bytes for the far end out."""
+
+    def __init__(self, gate: Gate, *, dialed: bool, challenge: bytes = b"") -> None:
+        """`challenge`: 16 random bytes, of a listener only."""
+        self._gate = gate
+        self._dialed = dialed
+        self._challenge = challenge
+        self._knocking: bytearray | None = bytearray()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = gate.dialing if dialed else gate.accepting
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not dialed)
+        self._secured = False
+        self._frames = protocol.Frames()
+        self._plain: list[bytes] = []  # frames of this turn
+        self._cipher = bytearray(challenge)  # not yet taken by the socket
+        self.queued_bytes = len(challenge)
+
+    @property
+    def clogged(self) -> bool:
+        return self.queued_bytes > HIGH_WATER_BYTES
+
+    def send(self, message: Message) -> None:
+        """Queues a message. Raises RemoteError if the far end has not read for too long."""
+        frame = protocol.encode(message)
+        self._plain.append(frame)
+        self.queued_bytes += len(frame)
+        if self.queued_bytes > MAX_QUEUED_BYTES:
+            raise RemoteError("nothing back: it does not read what it is sent")
+
+    def receive(self, data: bytes) -> list[Secured | Failed | Message]:
+        """What `data` brings; at most one Failed, as the last."""
+        events: list[Secured | Failed | Message] = []
+        try:
+            if self._knocking is not None:
+                data = self._knock(self._knocking, data)
+            if self._knocking is None:
+                self._incoming.write(data)
+                self._decrypt(events)
+        except RemoteError as error:
+            events.append(Failed(str(error), fault=True))
+        except ssl.SSLError as error:
+            reason = (error.reason or "TLS failed").lower().replace("_", " ")
+            events.append(Failed(f"TLS: {reason}", fault=True))
+        return events
+
+    def _knock(self, got: bytearray, data: bytes) -> bytes:
+        """The way in up to TLS; returns what belongs to TLS already."""
+        size = protocol.CHALLENGE_BYTES if self._dialed else protocol.KNOCK_BYTES
+        missing = size - len(got)
+        got += data[:missing]
+        if len(got) < size:
+            return b""
+        if self._dialed:
+            self._cipher += self._gate.knock(bytes(got))
+        elif not self._gate.is_knock(self._challenge, bytes(got)):
+            raise RemoteError("no knock of this room")
+        self._knocking = None
+        return data[missing:]
+
+    def _decrypt(self, events: list[Secured | Failed | Message]) -> None:
+        try:
+            if not self._secured:
+                self._tls.do_handshake()
+                self._secured = True
+                events.append(Secured(self._tls.getpeercert(binary_form=True) or b""))
+            while True:
+                plain = self._tls.read(READ_BYTES)
+                if not plain:
+                    events.append(Failed("closed"))
+                    return
+                events.extend(self._frames.feed(plain))
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLZeroReturnError:
+            events.append(Failed("closed"))
+
+    def outgoing(self) -> bytearray:
+        """What is to be sent now; the socket deletes from its front what it took."""
+        if self._plain and self._secured:
+            self._tls.write(b"".join(self._plain))
+            self._plain.clear()
+        if self._outgoing.pending:
+            self._cipher += self._outgoing.read()
+        if not self._plain:
+            self.queued_bytes = len(self._cipher)
+        return self._cipher
+
+    def sent(self, count: int) -> None:
+        del self._cipher[:count]
+        self.queued_bytes -= count
+
+
+class Connection:
+    """A link on a socket. `ready(connection)` is called when there may be news: then
+    call `receive`."""
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket, link: Link, ready: Callable[[Connection], None]
+    ) -> None:
+        self.link = link
+        self.id = 0  # its owner's number for it
+        self.writes = 0  # counted for the tests that guard the cost of a turn
+        self._loop = loop
+        self._socket = sock
+        self._ready = ready
+        self._connecting = False
+        self._watched = 0
+        self._drained = False
+        _tune(sock)
+
+    @classmethod
+    def dial(
+        cls,
+        loop: Loop,
+        address: tuple[str, int],
+        gate: Gate,
+        ready: Callable[[Connection], None],
+    ) -> Connection:
+        """Begins to connect. Raises OSError if that fails at once."""
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        connection = cls(loop, sock, Link(gate, dialed=True), ready)
+        error = sock.connect_ex(address)
+        if error not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(error, os.strerror(error))
+        connection._connecting = True
+        connection._watch(WRITE)
+        return connection
+
+    def _watch(self, events: int) -> None:
+        if events != self._watched:
+            self._watched = events
+            self._loop.watch(self._socket.fileno(), events, self._on_ready)
+
+    def _on_ready(self, events: int) -> None:
+        if self._socket.fileno() < 0:
+            return  # closed earlier in this turn
+        if events & WRITE:
+            self.flush()
+        if events & READ or self._connecting or self._drained:
+            self._ready(self)
+
+    def take_drained(self) -> bool:
+        """Whether the outbox was clogged and is no longer; true once."""
+        drained, self._drained = self._drained, False
+        return drained
+
+    def receive(self) -> list[Secured | Failed | Message]:
+        """What has come. One read a turn, so that no link starves the others."""
+        if self._connecting:
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                return [Failed(os.strerror(error).lower())]
+            self._connecting = False
+            self._watch(READ)
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            return [Failed((error.strerror or str(error)).lower())]
+        return self.link.receive(data) if data else [Failed("closed without a goodbye")]
+
+    def flush(self) -> None:
+        """Sends what is queued, as much as the kernel takes. A broken connection shows
+        at the next read."""
+        if self._connecting:
+            return
+        was_clogged = self.link.clogged
+        outgoing = self.link.outgoing()
+        if outgoing:
+            try:
+                count = self._socket.send(outgoing)
+            except BlockingIOError:
+                count = 0
+            except OSError:
+                count = len(outgoing)
+            self.writes += 1
+            self.link.sent(count)
+        # Even if all is sent by now: the caller is told in the next turn, not in this one,
+        # so that one fast reader can't keep the loop to itself.
+        self._drained = self._drained or (was_clogged and not self.link.clogged)
+        self._watch(READ | WRITE if self.link.queued_bytes or self._drained else READ)
+
+    def close(self) -> None:
+        """Flushes once, then closes. What the kernel can't take now is given up."""
+        if self._socket.fileno() < 0:
+            return
+        self.flush()
+        self._loop.unwatch(self._socket.fileno())
+        with contextlib.suppress(OSError):
+            # Unread bytes would turn the close into a reset, and the goodbye be lost.
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.recv(READ_BYTES)
+        self._socket.close()
+
+
+class Listener:
+    """A listening socket. Raises OSError if it can't have the port."""
+
+    def __init__(self, loop: Loop, host: str, port: int, ready: Callable[[], None]) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._loop = loop
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What is accepted has it from here, before the first byte.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            self._socket.bind((host, port))
+            self._socket.listen(BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self.port: int = self._socket.getsockname()[1]
+        loop.watch(self._socket.fileno(), READ, lambda _: ready())
+
+    def accept(self) -> list[tuple[socket.socket, tuple[str, int]]]:
+        """Callers, with their addresses."""
+        accepted = []
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, address = self._socket.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    continue  # this one caller is gone again
+                self._turn_one_away()
+                break
+            accepted.append((sock, (address[0], address[1])))
+        return accepted
+
+    def _turn_one_away(self) -> None:
+        """Out of descriptors. A caller that waits would wake us without end: the spare
+        one lets us accept it and hang up."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self._socket.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def close(self) -> None:
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        os.close(self._spare)
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    # Before the handshake: without it a handshake takes 43 ms instead of 3.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)

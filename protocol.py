@@ -1,0 +1,459 @@
+"""The wire: what two selchat nodes say to each other, byte for byte.
+
+This header is the specification. A stranger can write a client from it alone.
+Numbers are unsigned and big-endian: u8, u16, u32, u64. "text" is strict UTF-8.
+
+THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accepted)
+
+    1. listener -> dialer   16 random bytes, the challenge
+    2. dialer -> listener   32 bytes: HMAC-SHA256(knock key, challenge)
+    3. both                 TLS 1.3, the dialer as the client. Both show a certificate
+                            that the room's authority signed and whose public key
+                            (Ed25519) IS the member's id; see identity.py
+    4. dialer -> listener   frame Hello; then listener -> dialer frame Hello
+    5. both                 frame Have (its whole frontier), and from then on anything
+
+A dialer that finds at step 4 that it is linked to that member already (or that it
+called itself) closes without a Hello: the address is proven all the same.
+
+FRAMES, inside TLS
+
+    u32 length | u8 kind | body          length counts kind and body, 1..MAX_FRAME_BYTES
+
+A kind that a node does not know is passed over. Bytes after the fields listed below
+are passed over too, so that a later version can add fields at the end.
+
+    kind 1 HELLO    u16 version | u64 instance | u16 port | u16 n | n bytes: name, text
+                    version: 1. instance: random, new at every start, tells a restarted
+                    node from a second link. port: where the node listens, 0 for nowhere
+    kind 2 PEERS    u16 n | n * (32 bytes member | u16 port | u8 k | k bytes: host, text)
+                    the members that the sender is linked to now. k is 0 where the sender
+                    has not itself dialed the address and found that member there
+    kind 3 HAVE     u8 last | u16 n | n * (40 bytes log | u64 seq)
+                    "of these logs I have, on disk, everything up to seq". The first ones
+                    on a link tell the whole frontier; last is 0 on all but the final one
+                    of them. Later ones (last is 1) tell what is new: they acknowledge
+    kind 4 ENTRIES  entries, one after another: u32 length | entry. All of one log,
+                    gapless, rising. A receiver may check the last signature only: through
+                    the hashes it vouches for the entries before it
+    kind 5 PING     empty; answered by a PONG
+    kind 6 PONG     empty
+    kind 7 BYE      text: the reason; the sender closes after it. TLS's close_notify is not
+                    relied on
+    kind 8 FORK     u32 length | entry | u32 length | entry: two different entries with one
+                    (log, seq), both validly signed: proof that their author forked its log
+
+ENTRIES, the signed records
+
+    32 bytes  author        the member's id, an Ed25519 public key
+     8 bytes  incarnation   (author, incarnation) is one *log*, 40 bytes
+    u64       seq           1, 2, 3, ... within the log
+    32 bytes  previous      SHA-256 over the whole entry seq-1 of the log, signature
+                            included; zeros for seq 1
+    u64       time          milliseconds since 1970 by the author's clock
+    u16 n     n * (40 bytes log | u64 seq)    the heads: the newest entries of other logs
+                            that the author had seen and none of its seen entries names
+    u16       kind
+    u32 n     n bytes       body
+    64 bytes  signature     Ed25519 over  b"selchat entry v1\\0" | 32 bytes room id | all
+                            bytes of the entry before the signature
+
+    kind 1 NAME   text: the author's name from here on
+    kind 2 POSTS  u32 n | n * u32 length | all the posts' texts, joined. length in bytes
+
+Entries of other kinds are kept, passed on, and shown as nothing.
+
+WHOSE FAULT: `RemoteError` is the far end's (its link is closed, its docstring or
+text is the reason given); `LocalError` is ours or our user's. Parsing raises
+nothing else, whatever the bytes.
+
+Lives here: bytes to messages and back, and the limits. Never here: sockets, clocks,
+what is known about peers, policy.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+VERSION = 1
+
+# 64 KiB of text is far more than a person writes in one go, and small enough that the
+# outbox of a link (net.py) holds several frames and still stays under half a megabyte.
+MAX_POST_BYTES = 64 * 1024
+# One burst holds at least one longest post, with the lengths of its posts beside it.
+MAX_BODY_BYTES = MAX_POST_BYTES + 16 * 1024
+# 10,000 characters of 4 bytes each fit: nobody's name is refused, no name fills a frame.
+MAX_NAME_BYTES = 40_000
+# Heads are as many as there are members talking past each other. 512 * 48 bytes is a
+# quarter of a frame; with more tips than that the rest is named by the next entries.
+MAX_HEADS = 512
+MAX_ENTRY_BYTES = 256 + MAX_HEADS * 48 + MAX_BODY_BYTES
+# The largest message is one largest entry with its length; the rest is room to grow.
+MAX_FRAME_BYTES = 128 * 1024
+# What fits in one HAVE or PEERS frame by its own u16 and by MAX_FRAME_BYTES.
+MAX_HAVE_LOGS = 2048
+MAX_PEERS = 256
+MAX_HOST_BYTES = 253  # RFC 1035, the longest host name
+MAX_REASON_BYTES = 200  # a sentence
+# 9999-12-31T23:59:59.999Z, the last instant that datetime can show.
+MAX_TIME_MS = 253_402_300_799_999
+
+CHALLENGE_BYTES = 16
+KNOCK_BYTES = 32
+MEMBER_BYTES = 32
+LOG_BYTES = 40
+SIGNATURE_BYTES = 64
+SIGNED_PREFIX = b"selchat entry v1\0"
+NO_PREVIOUS = bytes(32)
+
+NAME, POSTS = 1, 2  # kinds of entries
+
+Log = bytes  # 40 bytes: author and incarnation
+Frontier = dict[Log, int]  # the highest seq held without a gap
+
+
+class LocalError(ValueError):
+    """What was asked for does not fit the wire; the text says why."""
+
+
+class RemoteError(ValueError):
+    """The far end broke the protocol; the text says how."""
+
+
+class Head(NamedTuple):
+    """The newest entry of a log that somebody had seen."""
+
+    log: Log
+    seq: int
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First frame of either end: who I am and where I can be called back."""
+
+    name: str
+    port: int
+    instance: int
+    version: int = VERSION
+
+
+class Peer(NamedTuple):
+    """A member that the sender is linked to; host is "" where it is not proven."""
+
+    member: bytes
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Peers:
+    """All members that the sender is linked to now."""
+
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True)
+class Have:
+    """What the sender has on disk, of these logs."""
+
+    heads: tuple[Head, ...]
+    last: bool = True
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A gapless run of one log, as the exact bytes of its entries."""
+
+    run: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"Entries({len(self.run)} entries, {sum(map(len, self.run))} bytes)"
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Are you there?"""
+
+
+@dataclass(frozen=True)
+class Pong:
+    """I am."""
+
+
+@dataclass(frozen=True)
+class Bye:
+    """The sender closes this link, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Two entries of one log with one seq: proof against their author."""
+
+    one: bytes
+    other: bytes
+
+    def __repr__(self) -> str:
+        return f"Fork({len(self.one)} and {len(self.other)} bytes)"
+
+
+Message = Hello | Peers | Have | Entries | Ping | Pong | Bye | Fork
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One signed record. `raw` are the exact bytes that were signed and that travel."""
+
+    log: Log
+    seq: int
+    previous: bytes
+    time_ms: int
+    heads: tuple[Head, ...]
+    kind: int
+    body: bytes
+    raw: bytes
+
+    @property
+    def author(self) -> bytes:
+        return self.log[:MEMBER_BYTES]
+
+    @property
+    def signature(self) -> bytes:
+        return self.raw[-SIGNATURE_BYTES:]
+
+    @property
+    def hash(self) -> bytes:
+        return sha256(self.raw).digest()
+
+
+# ---------------------------------------------------------------- reading bytes
+
+
+class _Reader:
+    """Takes fields off the front of a body; the far end's fault when one is missing."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        start, self.at = self.at, self.at + count
+        if self.at > len(self.body):
+            raise RemoteError("a message that ends too early")
+        return self.body[start : self.at]
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "big")
+
+    def text(self, count: int, limit: int) -> str:
+        if count > limit:
+            raise RemoteError(f"a text of {count} bytes where {limit} is the limit")
+        return _text(self.take(count))
+
+    def head(self) -> Head:
+        return Head(self.take(LOG_BYTES), self.number(8))
+
+    def sized(self) -> bytes:
+        return self.take(self.number(4))
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise RemoteError("a text that is not UTF-8") from None
+
+
+def _limited(count: int, limit: int, what: str) -> int:
+    if count > limit:
+        raise RemoteError(f"{count} {what} where {limit} is the limit")
+    return count
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _encode_hello(hello: Hello) -> bytes:
+    name = hello.name.encode()
+    return struct.pack(">HQHH", hello.version, hello.instance, hello.port, len(name)) + name
+
+
+def _decode_hello(reader: _Reader) -> Hello:
+    version, instance, port = reader.number(2), reader.number(8), reader.number(2)
+    return Hello(reader.text(reader.number(2), MAX_NAME_BYTES), port, instance, version)
+
+
+def _encode_peers(peers: Peers) -> bytes:
+    parts = [struct.pack(">H", len(peers.peers))]
+    for member, host, port in peers.peers:
+        parts.append(member + struct.pack(">HB", port, len(host.encode())) + host.encode())
+    return b"".join(parts)
+
+
+def _decode_peers(reader: _Reader) -> Peers:
+    count = _limited(reader.number(2), MAX_PEERS, "peers")
+    found = []
+    for _ in range(count):
+        member, port = reader.take(MEMBER_BYTES), reader.number(2)
+        found.append(Peer(member, reader.text(reader.number(1), MAX_HOST_BYTES), port))
+    return Peers(tuple(found))
+
+
+def _encode_have(have: Have) -> bytes:
+    start = struct.pack(">BH", have.last, len(have.heads))
+    return start + b"".join(log + seq.to_bytes(8, "big") for log, seq in have.heads)
+
+
+def _decode_have(reader: _Reader) -> Have:
+    last = reader.number(1) != 0
+    count = _limited(reader.number(2), MAX_HAVE_LOGS, "logs")
+    return Have(tuple(reader.head() for _ in range(count)), last)
+
+
+def _encode_entries(entries: Entries) -> bytes:
+    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in entries.run)
+
+
+def _decode_entries(reader: _Reader) -> Entries:
+    run = []
+    while reader.at < len(reader.body):
+        run.append(reader.sized())
+    if not run:
+        raise RemoteError("a run of no entries")
+    return Entries(tuple(run))
+
+
+def _encode_bye(bye: Bye) -> bytes:
+    return bye.reason.encode()[:MAX_REASON_BYTES]
+
+
+def _decode_bye(reader: _Reader) -> Bye:
+    return Bye(reader.body[:MAX_REASON_BYTES].decode(errors="replace"))
+
+
+def _encode_fork(fork: Fork) -> bytes:
+    return _encode_entries(Entries((fork.one, fork.other)))
+
+
+_KINDS: dict[type, tuple[int, Callable[[Any], bytes], Callable[[_Reader], Message]]] = {
+    Hello: (1, _encode_hello, _decode_hello),
+    Peers: (2, _encode_peers, _decode_peers),
+    Have: (3, _encode_have, _decode_have),
+    Entries: (4, _encode_entries, _decode_entries),
+    Ping: (5, lambda _: b"", lambda _: Ping()),
+    Pong: (6, lambda _: b"", lambda _: Pong()),
+    Bye: (7, _encode_bye, _decode_bye),
+    Fork: (8, _encode_fork, lambda reader: Fork(reader.sized(), reader.sized())),
+}
+_DECODERS = {kind: decode for kind, _, decode in _KINDS.values()}
+
+
+def encode(message: Message) -> bytes:
+    """The frame that carries `message`. Raises LocalError if it is too long for one."""
+    kind, encode_body, _ = _KINDS[type(message)]
+    body = encode_body(message)
+    if len(body) + 1 > MAX_FRAME_BYTES:
+        raise LocalError(f"a {type(message).__name__} of {len(body)} bytes fits no frame")
+    return struct.pack(">IB", len(body) + 1, kind) + body
+
+
+class Frames:
+    """Cuts a stream of bytes into messages. Holds at most one unfinished frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Messages completed by `data`; those before a broken frame come out before
+        RemoteError is raised for it (so iterate, do not collect)."""
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= 4:
+                (length,) = struct.unpack_from(">I", self._buffer, start)
+                if not 1 <= length <= MAX_FRAME_BYTES:
+                    raise RemoteError(f"a frame of {length} bytes")
+                end = start + 4 + length
+                if len(self._buffer) < end:
+                    break
+                kind, body = self._buffer[start + 4], bytes(self._buffer[start + 5 : end])
+                start = end
+                if kind in _DECODERS:
+                    yield _DECODERS[kind](_Reader(body))
+        finally:
+            del self._buffer[:start]
+
+
+# ---------------------------------------------------------------- entries
+
+
+def unsigned_entry(
+    head: Head, previous: bytes, time_ms: int, heads: tuple[Head, ...], kind: int, body: bytes
+) -> bytes:
+    """All bytes of an entry before its signature. Raises LocalError beyond the limits."""
+    if len(body) > MAX_BODY_BYTES or len(heads) > MAX_HEADS:
+        raise LocalError("an entry beyond the limits")
+    parts = [head.log, head.seq.to_bytes(8, "big"), previous]
+    parts.append(struct.pack(">QH", time_ms, len(heads)))
+    parts += [log + seq.to_bytes(8, "big") for log, seq in heads]
+    parts.append(struct.pack(">HI", kind, len(body)))
+    return b"".join(parts) + body
+
+
+def signed_bytes(room: bytes, unsigned: bytes) -> bytes:
+    """What an author signs: bound to this purpose and to this room (32 bytes)."""
+    return SIGNED_PREFIX + room + unsigned
+
+
+def parse_entry(raw: bytes) -> Entry:
+    """The entry in exactly `raw`. Raises RemoteError. The signature is not checked here."""
+    if len(raw) > MAX_ENTRY_BYTES:
+        raise RemoteError(f"an entry of {len(raw)} bytes")
+    reader = _Reader(raw)
+    log, seq, previous = reader.take(LOG_BYTES), reader.number(8), reader.take(32)
+    time_ms = reader.number(8)
+    count = _limited(reader.number(2), MAX_HEADS, "heads")
+    heads = tuple(reader.head() for _ in range(count))
+    kind, body = reader.number(2), reader.sized()
+    reader.take(SIGNATURE_BYTES)
+    if reader.at != len(raw):
+        raise RemoteError("an entry with bytes after its signature")
+    # 2**63 is where SQLite's integers end, and no log gets there by writing.
+    if not 1 <= seq < 2**63 or (seq == 1) != (previous == NO_PREVIOUS):
+        raise RemoteError("an entry with an impossible seq")
+    if any(not 1 <= head.seq < 2**63 for head in heads) or len({h.log for h in heads}) < count:
+        raise RemoteError("an entry with impossible heads")
+    return Entry(log, seq, previous, min(time_ms, MAX_TIME_MS), heads, kind, body, raw)
+
+
+def pack_posts(texts: list[str]) -> bytes:
+    """The body of a POSTS entry."""
+    posts = [text.encode() for text in texts]
+    return struct.pack(f">I{len(posts)}I", len(posts), *map(len, posts)) + b"".join(posts)
+
+
+def unpack_posts(body: bytes) -> list[str]:
+    """The texts in a POSTS body. Raises RemoteError."""
+    reader = _Reader(body)
+    count = reader.number(4)
+    lengths = struct.unpack(f">{count}I", reader.take(4 * count))
+    return [reader.text(length, MAX_POST_BYTES) for length in lengths]
+
+
+def split_posts(texts: list[str]) -> list[list[str]]:
+    """`texts` in order, in as few bursts as fit one entry each."""
+    bursts: list[list[str]] = []
+    room = 0
+    for text in texts:
+        size = len(text.encode()) + 4
+        if size > room:
+            bursts.append([])
+            room = MAX_BODY_BYTES - 4
+        bursts[-1].append(text)
+        room -= size
+    return bursts

@@ -1,0 +1,363 @@
+"""selchat: a group chat that lives in your terminals. Start reading here.
+
+The command line, and one session of it: what standard input, signals and the exit status
+have to do with a `User`, who does the rest (user.py).
+
+Never here: byte parsing, SQL, escape codes, protocol decisions. Nobody imports this but
+programs that want a `User`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def _find_packages() -> None:
+    """Goes on with the Python of `make setup` when this one lacks what selchat needs."""
+    try:
+        import cryptography  # noqa: F401
+        import rich  # noqa: F401
+    except ImportError:
+        own = Path(__file__).resolve().parent / ".venv"
+        if Path(sys.prefix).resolve() == own or not (own / "bin" / "python").exists():
+            sys.exit("selchat: the packages rich and cryptography are missing: run `make setup`")
+        python = str(own / "bin" / "python")
+        os.execv(python, [python, *sys.argv])
+
+
+_find_packages()
+
+import argparse  # noqa: E402 (what is needed must be found before it is imported)
+import signal  # noqa: E402
+from datetime import date, datetime  # noqa: E402
+from typing import IO, NoReturn  # noqa: E402
+
+import addresses  # noqa: E402
+import net  # noqa: E402
+import protocol  # noqa: E402
+import terminal  # noqa: E402
+from addresses import Address, BadAddress  # noqa: E402
+from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
+
+__version__ = "0.1.0"
+__all__ = ["BadPost", "StartError", "User", "main"]
+
+DEFAULT_LINGER_S = 10.0
+SCREEN_HISTORY = 20  # about a screenful
+# One read of standard input becomes one burst: one entry, one signature, one commit.
+INPUT_BYTES = 64 * 1024
+# Ctrl-C again within this long is meant: leave now, whatever is not finished.
+HURRY_S = 1.0
+
+WRONG_USAGE, NOT_CONFIRMED, INTERRUPTED = 2, 3, 130
+
+
+class Session:
+    """One run of the command: a user, its standard input, its terminal, its end."""
+
+    def __init__(self, user: User, args: argparse.Namespace) -> None:
+        self._user, self._args = user, args
+        self._lines = terminal.LineReader(protocol.MAX_POST_BYTES)
+        self._editor = terminal.LineEditor()
+        self._raw = terminal.RawMode(write_to(1))
+        self._screen: terminal.Screen | None = None
+        self._ended_at: float | None = None  # when standard input ended
+        self._interrupted_at = float("-inf")
+
+    def run(self) -> int:
+        """From the first line to the exit status."""
+        user = self._user
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        try:
+            user.output = self._make_output()
+            user.report_confirmed = self._args.json
+            if self._screen:
+                self._raw.enter(0)
+                numbers += [signal.SIGWINCH, signal.SIGTSTP]
+            user.loop.watch_signals([int(number) for number in numbers], self._signalled)
+            self._start()
+            status = user.run(self._deadline, self._time_passed, self._each_turn)
+        finally:
+            if self._screen:
+                self._screen.close()
+            self._raw.leave()
+        return status
+
+    def _make_output(self) -> terminal.Output:
+        if self._args.json:
+            return terminal.JsonOutput(write_to(1))
+        if self._on_screen():
+            name, today = self._user.name, date.today()
+            self._screen = terminal.Screen(
+                write_to(1), _size, self._editor, datetime.fromtimestamp, today, name, os.environ
+            )
+            return self._screen
+        return terminal.PlainOutput(write_to(1), write_to(2), datetime.fromtimestamp)
+
+    def _on_screen(self) -> bool:
+        dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
+        return not (self._args.plain or dumb) and os.isatty(0) and os.isatty(1)
+
+    def _start(self) -> None:
+        user = self._user
+        user.start_server()
+        shown = self._args.history
+        if shown is None:
+            shown = SCREEN_HISTORY if self._screen else 0
+        user.show_history(shown)
+        for address in self._args.peers:
+            user.start_client(*address)
+        user.loop.watch(0, net.READ, self._input_ready)
+
+    # ------------------------------------------------------------ input
+
+    def _input_ready(self, _: int) -> None:
+        try:
+            data = os.read(0, INPUT_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # a terminal that hung up
+        if self._screen:
+            self._keys(data)
+        else:
+            for line in self._lines.feed(data) if data else self._lines.end():
+                self._user.submit(line)
+        if not data:
+            self._input_ended()
+
+    def _keys(self, data: bytes) -> None:
+        assert self._screen
+        for key in self._editor.feed(data, self._user.loop.now()):
+            if isinstance(key, terminal.Line):
+                self._user.submit(key.text)
+            elif isinstance(key, terminal.Interrupt):
+                self._interrupt()
+            else:
+                self._input_ended()
+        self._screen.edited()
+
+    def _input_ended(self) -> None:
+        self._user.loop.unwatch(0)
+        if self._screen:
+            self._user.leave("left")
+        elif not self._args.stay:
+            self._ended_at = self._user.loop.now()
+
+    # ------------------------------------------------------------ signals
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGINT:
+            self._interrupt()
+        elif number == signal.SIGWINCH and self._screen:
+            self._screen.resized()
+        elif number == signal.SIGTSTP and self._screen:
+            self._suspend(self._screen)
+        else:
+            self._user.leave("stopped")
+
+    def _interrupt(self) -> None:
+        now = self._user.loop.now()
+        hurried, self._interrupted_at = now - self._interrupted_at < HURRY_S, now
+        if hurried:
+            self._user.leave("interrupted", INTERRUPTED)
+            self._user.status = INTERRUPTED
+        elif self._screen and self._editor.text:
+            # Ends a paste whose end was lost, goes to the end of the line, clears it.
+            self._editor.feed(b"\x03\x05\x15", now)
+            self._screen.edited()
+        else:
+            self._user.leave("interrupted")
+
+    def _suspend(self, screen: terminal.Screen) -> None:
+        screen.close()
+        self._raw.leave()
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when we are in the foreground again
+        self._raw.enter(0)
+        screen.reopen()
+
+    # ------------------------------------------------------------ deadlines, the end
+
+    def _deadline(self) -> float | None:
+        times = [self._editor.deadline()]
+        if self._ended_at is not None:
+            times.append(self._ended_at + self._args.linger)
+        return min((at for at in times if at is not None), default=None)
+
+    def _time_passed(self) -> None:
+        now = self._user.loop.now()
+        self._editor.expire(now)
+        if self._ended_at is not None and now >= self._ended_at + self._args.linger:
+            missed = self._args.confirm is not None and not self._is_confirmed()
+            if missed:
+                self._user.output.error(
+                    f"not confirmed by {self._args.confirm} members in {self._args.linger:g} s; "
+                    "the posts are kept and go out next time"
+                )
+            self._user.leave("end of input", NOT_CONFIRMED if missed else DONE)
+
+    def _each_turn(self) -> None:
+        if self._ended_at is not None and self._is_confirmed():
+            self._user.leave("end of input")
+
+    def _is_confirmed(self) -> bool:
+        wanted = 1 if self._args.confirm is None else self._args.confirm
+        return self._user.confirmed_by() >= wanted
+
+
+def write_to(descriptor: int) -> terminal.Write:
+    """Writes whole texts to a descriptor."""
+
+    def write(text: str) -> None:
+        data = text.encode(errors="replace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    return write
+
+
+def _size() -> tuple[int, int]:
+    try:
+        return tuple(os.get_terminal_size(1))  # type: ignore[return-value]
+    except OSError:
+        return (0, 0)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line that says what is wrong and what to do."""
+        message = terminal.harmless(message)
+        self.exit(WRONG_USAGE, f"selchat: {message}; see selchat.py --help\n")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 7:
+        port = int(text)
+        if port == 0 or 1024 <= port <= 65535:
+            return port
+    raise argparse.ArgumentTypeError(
+        f"{text[:40]!a} is no port to listen on: take 1024 to 65535, or 0 for any free one"
+    )
+
+
+def _peer(text: str) -> Address | None:
+    if text == "0":
+        return None
+    try:
+        address = addresses.parse_address(text)
+    except BadAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not addresses.is_loopback(address):
+        raise argparse.ArgumentTypeError(
+            f"{address} is not on this machine, and the open room stays on it: "
+            "rooms and invites are not there yet"
+        )
+    return address
+
+
+def _host(text: str) -> str:
+    try:
+        address = addresses.parse_address(f"[{text}]:1" if ":" in text else f"{text}:1")
+    except BadAddress:
+        raise argparse.ArgumentTypeError(f"{text[:60]!a} is no address to listen on") from None
+    if not addresses.is_loopback(address):
+        raise argparse.ArgumentTypeError(
+            f"{address.host} is not on this machine only, which needs a room: not there yet"
+        )
+    return address.host
+
+
+def _not_yet(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError("rooms of one's own are not there yet; leave it out")
+
+
+def _amount(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text[:40]!a} is no number from 0 on")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 1e9:  # NaN is refused too
+        raise argparse.ArgumentTypeError(f"{text[:40]!a} is no number of seconds")
+    return seconds
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="selchat.py",
+        description="A group chat that lives in your terminals. No server, no account.",
+        epilog="One line is one post; /help lists the commands that can be typed.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("port", metavar="LISTEN_PORT", nargs="?", type=_port, default=DEFAULT_PORT,
+        help="1024 to 65535, or 0 for any free one (default 5000)")  # fmt: skip
+    add("peer", metavar="PEER", nargs="?", type=_peer,
+        help="PORT, HOST:PORT or [IPv6]:PORT of a member to link to; 0: nobody yet")  # fmt: skip
+    add("name", metavar="NAME", nargs="?", help="any text (default: the login name)")
+    add("--peer", dest="more_peers", metavar="ADDRESS", action="append", type=_peer, default=[],
+        help="one more member to link to; can be repeated")  # fmt: skip
+    add("--host", metavar="ADDRESS", type=_host, default="127.0.0.1",
+        help="listen there (default 127.0.0.1; only this machine's own addresses yet)")  # fmt: skip
+    add("--room", metavar="NAME", type=_not_yet, help="a room of one's own: not there yet")
+    add("--data", metavar="DIR", help="where to keep everything of this user (default: "
+        "$SELCHAT_DATA, else $XDG_DATA_HOME/selchat/<profile>)")  # fmt: skip
+    add("--json", action="store_true", help="events as JSON lines on standard output")
+    add("--plain", action="store_true", help="no terminal features")
+    add("--stay", action="store_true", help="keep running when standard input ends")
+    add("--confirm", metavar="N", type=_amount,
+        help="when standard input ends, wait until N members have each post on disk")  # fmt: skip
+    add("--linger", metavar="SECONDS", type=_seconds, default=DEFAULT_LINGER_S,
+        help="how long to wait for that at most (default 10)")  # fmt: skip
+    add("--history", metavar="N", type=_amount,
+        help="show the last N posts at the start (default: 20 in a terminal, else 0)")  # fmt: skip
+    add("--debug", metavar="FILE", help="write a transcript of all events and actions there")
+    add("--version", action="version", version=f"selchat {__version__}")
+    return parser
+
+
+def _make_user(args: argparse.Namespace, debug: IO[str] | None) -> User:
+    data = args.data or os.environ.get("SELCHAT_DATA")
+    name = login_name() if args.name is None else args.name
+    return User(args.host, args.port, name, data=Path(data) if data else None, debug=debug)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns the exit status."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: else the next file that is opened would be taken for it
+            os.open(os.devnull, os.O_RDWR)
+    args = _parser().parse_args(arguments)
+    args.peers = [peer for peer in (args.peer, *args.more_peers) if peer]
+    debug = None
+    try:
+        if args.debug:
+            debug = open(args.debug, "w", encoding="utf-8", errors="replace")
+        return Session(_make_user(args, debug), args).run()
+    except (StartError, BadAddress) as error:
+        text = str(error)
+    except BrokenPipeError:
+        return DONE  # whoever read our output has gone
+    except OSError as error:
+        text = f"{error.filename or 'input/output'}: {error.strerror}"
+    finally:
+        if debug:
+            debug.close()
+    os.write(2, f"selchat: {terminal.harmless(text)}\n".encode(errors="replace"))
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

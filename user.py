@@ -1,0 +1,590 @@
+"""The user: one member on one node, and the wiring of everything.
+
+    sockets  --> listen_data --> messages --+
+    the user --> post, submit --------------+--> mesh.handle(event, now) --> actions
+    deadline -------------------------------+                                  |
+                 journal, links, output  <--- one method each, `_PERFORM` <----+
+
+    before the loop sleeps:  commit the journal, THEN flush the links and the output
+
+Lives here: `User`, and the one place that performs the mesh's actions. Never here: the
+command line, byte parsing, SQL, escape codes, protocol decisions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from random import SystemRandom
+from typing import IO, Any, ClassVar
+
+import addresses
+import commands
+import identity
+import mesh
+import net
+import protocol
+import terminal
+from addresses import Address, AddressBook, BadAddress
+from journal import Conflict, Gap, Journal, JournalError, JournalLocked, Stored
+from protocol import Entry, RemoteError
+from terminal import Message, Output
+
+DEFAULT_PORT = 5000
+# The address book is written at the end, and at the latest this long after a change.
+SAVE_S = 2.0
+# Complaints about a broken address book that are shown; the others are counted.
+MAX_COMPLAINTS = 5
+# How many profiles of one name are tried before it is said that all are in use.
+MAX_PROFILES = 64
+
+DONE, FAILED = 0, 1  # exit statuses that `run` returns by itself
+
+
+class BadPost(ValueError):
+    """A text that can't be a post; says why."""
+
+
+class StartError(Exception):
+    """selchat can't start; says why and what to do."""
+
+
+class User:
+    """One member on one node.
+
+    `start_server`, then `start_client` for each address to link to, then `run`. Override
+    `on_message` to be told of posts, call `post` to write one.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        name: str | None = None,
+        *,
+        data: Path | None = None,
+        output: Output | None = None,
+        loop: net.Loop | None = None,
+        debug: IO[str] | None = None,
+    ) -> None:
+        """`port`: 0 for any free one. `name`: default the login name. `data`: the folder
+        for everything this user keeps; default as the command's. Raises StartError."""
+        self.host = host
+        self.port = port
+        self.name = _checked_name(login_name() if name is None else name)
+        self.output = output or _plain_output()
+        self.loop = loop or net.Loop()
+        self.status = DONE
+        self.room = identity.open_room()
+        self._debug = debug
+        self._random = SystemRandom()
+        self._open_data(data)
+        self._server: net.Listener | None = None
+        self._mesh: mesh.Mesh | None = None
+        self._connections: dict[int, net.Connection] = {}
+        self._numbers = count(1)
+        self._events: deque[mesh.Event] = deque()
+        self._dispatching = False
+        self._typed: list[str] = []
+        self._ending: list[net.Connection] = []
+        self._leaving: str | None = None
+        self._save_at: float | None = None
+        self.report_confirmed = False  # whether the output has a use for it
+
+    def _open_data(self, data: Path | None) -> None:
+        try:
+            for folder in [data] if data else _profiles(self.name, self.port):
+                try:
+                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self._journal = Journal(folder / "journal.db", self._verify)
+                    break
+                except JournalLocked:
+                    if data:
+                        raise
+            else:
+                raise StartError(f"all profiles of {self.name!a} are in use; give it a --data")
+            self._identity = identity.Identity(folder, self.room)
+            self._gate = net.Gate(
+                self.room.knock, self.room.is_knock, *self._identity.tls_contexts()
+            )
+            self.book = AddressBook(folder / "addresses.txt")
+            self._complain(self.book.load())
+        except (JournalError, identity.BadKey) as error:
+            raise StartError(str(error)) from None
+        except OSError as error:
+            raise StartError(
+                f"{error.filename or data}: {error.strerror}; choose a folder with --data"
+            ) from None
+        self.member = self._identity.member
+        log = self._journal.own_log(self.member, os.urandom(8))
+        self._log = log
+        self._confirmed_from = self._journal.frontier().get(log, 0)
+
+    def _verify(self, entry: Entry) -> bool:
+        unsigned = entry.raw[: -protocol.SIGNATURE_BYTES]
+        signed = protocol.signed_bytes(self.room.id, unsigned)
+        return identity.verify(entry.author, entry.signature, signed)
+
+    # ------------------------------------------------------------ the five verbs
+
+    def start_server(self) -> None:
+        """Listens on `host` and `port`. Raises StartError if the port can't be had."""
+        try:
+            self._server = net.Listener(self.loop, self.host, self.port, self.accept_connection)
+        except OSError as error:
+            raise StartError(
+                f"can't listen on {Address(self.host, self.port)}: {error.strerror}; "
+                "choose another port, or 0 for any free one"
+            ) from None
+        self.port = self._server.port
+        self._start_mesh()
+        address = str(Address(self.host, self.port))
+        self.output.ready(self.member.hex(), self.name, address, self.room.name)
+
+    def accept_connection(self) -> None:
+        """Takes in the callers that wait at the listening socket."""
+        assert self._server is not None
+        for sock, address in self._server.accept():
+            link = net.Link(self._gate, dialed=False, challenge=os.urandom(16))
+            ready = partial(self.listen_data, address=address)
+            connection = net.Connection(self.loop, sock, link, ready)
+            self._adopt(connection, address, dialed=False)
+            connection.flush()
+
+    def listen_data(self, conn: net.Connection, address: tuple[str, int]) -> None:
+        """Takes in what has come over `conn` from `address`."""
+        for event in conn.receive():
+            if isinstance(event, net.Failed):
+                self._connections.pop(conn.id, conn).close()
+                self._dispatch(mesh.LinkClosed(conn.id, event.reason, event.fault))
+            elif isinstance(event, net.Secured):
+                member = identity.member_of(event.certificate)
+                if member is None:
+                    self._fail(conn, "a certificate without a member's key")
+                    return
+                self._dispatch(mesh.LinkSecured(conn.id, member))
+            else:
+                self._dispatch(mesh.MessageReceived(conn.id, event))
+        if conn.take_drained():
+            self._dispatch(mesh.LinkDrained(conn.id))
+
+    def start_client(self, ip: str, host_port: int) -> None:
+        """Links to the node that listens there, as soon and as long as it is there.
+        Raises BadAddress."""
+        self._start_mesh()
+        address = addresses.parse_address(str(Address(ip, host_port)))
+        if not addresses.is_loopback(address):
+            raise BadAddress(
+                f"{address} is not on this machine, and the open room stays on it; "
+                "rooms over the network are not there yet"
+            )
+        self._dispatch(mesh.AddressLearned(address, "you"))
+
+    def validate_msg(self, text: str) -> str:
+        """`text`, as it can be posted. Raises BadPost."""
+        text = text.encode(errors="replace").decode() if not text.isascii() else text
+        if not text.strip():
+            raise BadPost("an empty line is not sent")
+        size = len(text.encode())
+        if size > protocol.MAX_POST_BYTES:
+            raise BadPost(
+                f"that post is too long: one has at most {protocol.MAX_POST_BYTES} bytes; not sent"
+            )
+        return text
+
+    # ------------------------------------------------------------ what a program does with it
+
+    def on_message(self, message: Message) -> None:
+        """Called for every post that is shown. To be overridden."""
+
+    def post(self, text: str) -> None:
+        """Says `text` to the room, at the end of this turn. Raises BadPost."""
+        self._typed.append(self.validate_msg(text))
+
+    def submit(self, line: str) -> None:
+        """What a person typed: a post, or a command."""
+        if line.startswith("/") and not line.startswith("//"):
+            self._write_typed()
+            commands.run(self, line)
+        elif line.strip():
+            try:
+                self.post(line[1:] if line.startswith("//") else line)
+            except BadPost as error:
+                self.output.error(str(error))
+
+    def connect(self, text: str) -> None:
+        """Links to an address as a person writes it; says so if it is none."""
+        try:
+            self.start_client(*addresses.parse_address(text))
+        except BadAddress as error:
+            self.output.error(str(error))
+
+    def linked(self) -> list[tuple[str, str, str, bool]]:
+        """(name, address, member's id, whether we dialed) of each linked member."""
+        links = self._mesh.members.values() if self._mesh else ()
+        return [
+            (link.hello.name, str(Address(*link.address)), link.member.hex(), link.dialed)
+            for link in links
+            if link.hello and link.member
+        ]
+
+    def show_history(self, posts: int) -> None:
+        """Shows the last `posts` posts, in the room's order."""
+        shown: list[Message] = []
+        for entry in self._journal.history(posts):
+            shown += self._messages(entry, history=True)
+        for message in shown[len(shown) - min(posts, len(shown)) :]:
+            self.output.message(message)
+
+    def confirmed_by(self) -> int:
+        """How many other members have every post of ours on disk."""
+        return self._mesh.confirmed_by() if self._mesh and not self._typed else 0
+
+    def leave(self, reason: str, status: int = DONE) -> None:
+        """Says goodbye, and ends `run` after this turn."""
+        if self._leaving is None:
+            self._write_typed()
+            self._leaving, self.status = reason, status
+            self._dispatch(mesh.Left())
+            self.loop.stop()
+
+    def run(
+        self,
+        deadline: Callable[[], float | None] = lambda: None,
+        on_deadline: Callable[[], None] = lambda: None,
+        each_turn: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Runs until `leave`; returns the exit status. A caller with a deadline of its own
+        hands it in; `each_turn` is called before the loop sleeps."""
+
+        def earliest() -> float | None:
+            times = (deadline(), self._mesh.deadline() if self._mesh else None, self._save_at)
+            return min((at for at in times if at is not None), default=None)
+
+        def passed() -> None:
+            self._pass_time()
+            on_deadline()
+
+        def before_sleep() -> None:
+            each_turn()
+            self._end_turn()
+
+        try:
+            self.loop.run(earliest, passed, before_sleep)
+        except JournalError as error:
+            self.output.error(str(error))
+            self.output.flush()
+            return FAILED
+        self._shut()
+        return self.status
+
+    # ------------------------------------------------------------ the turn
+
+    def _pass_time(self) -> None:
+        if self._mesh:
+            self._dispatch(mesh.TimePassed())
+        if self._save_at is not None and self._save_at <= self.loop.now():
+            self._save_book()
+
+    def _end_turn(self) -> None:
+        """Store, then send, then show."""
+        self._write_typed()
+        if self._journal.commit() and self._mesh and self._mesh.unsynced:
+            self._dispatch(mesh.JournalSynced())
+        for connection in self._connections.values():
+            connection.flush()
+        for connection in self._ending:
+            connection.close()
+        self._ending.clear()
+        self.output.flush()
+
+    def _write_typed(self) -> None:
+        if self._typed:
+            self._start_mesh()
+            texts, self._typed = tuple(self._typed), []
+            self._dispatch(mesh.PostsTyped(texts, time.time_ns() // 1_000_000))
+
+    def _start_mesh(self) -> None:
+        if self._mesh is not None:
+            return
+        proofs = {log: protocol.Fork(*pair) for log, pair in self._journal.forks.items()}
+        self._mesh = mesh.Mesh(
+            log=self._log,
+            name=self.name,
+            port=self.port if self._server else 0,
+            instance=self._random.getrandbits(64),
+            random=self._random,
+            frontier=self._journal.frontier(),
+            forks=proofs,
+            named=self._journal.names.get(self.member) == self.name,
+            started=self.loop.now(),
+            started_ms=time.time_ns() // 1_000_000,
+        )
+        for known in self.book.entries():
+            if addresses.is_loopback(known.address):
+                member = bytes.fromhex(known.member) if known.member else None
+                self._dispatch(mesh.AddressLearned(known.address, known.source, member))
+
+    def _dispatch(self, event: mesh.Event) -> None:
+        """The one way to the mesh and back. Events that come of an action wait until all
+        actions before them are done."""
+        self._events.append(event)
+        if self._dispatching or self._mesh is None:
+            return
+        self._dispatching = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                actions = self._mesh.handle(event, self.loop.now())
+                if self._debug:
+                    self._transcribe(event, actions)
+                for action in actions:
+                    self._PERFORM[type(action)](self, action)
+        finally:
+            self._dispatching = False
+
+    def _transcribe(self, event: mesh.Event, actions: list[mesh.Action]) -> None:
+        assert self._debug is not None
+        stamp = f"{self.loop.now():.3f}"
+        self._debug.write(f"{stamp} >> {event!r}\n")
+        self._debug.writelines(f"{stamp} << {action!r}\n" for action in actions)
+        self._debug.flush()
+
+    def _shut(self) -> None:
+        if self._server:
+            self._server.close()
+        for connection in self._connections.values():
+            connection.close()
+        self._save_book()
+        try:
+            self._journal.close()
+        except JournalError as error:
+            self.output.error(str(error))
+            self.status = FAILED
+        self.output.bye(self._leaving or "")
+        self.output.flush()
+
+    def _save_book(self) -> None:
+        self._save_at = None
+        try:
+            self._complain(self.book.save())
+        except OSError as error:
+            self.output.error(f"the address book can't be written: {error.strerror}")
+
+    def _complain(self, complaints: list[str]) -> None:
+        for complaint in complaints[:MAX_COMPLAINTS]:
+            self.output.notice(complaint)
+        if len(complaints) > MAX_COMPLAINTS:
+            more = len(complaints) - MAX_COMPLAINTS
+            self.output.notice(f"and {more} more such lines in the address book")
+
+    # ------------------------------------------------------------ performing actions
+
+    def _adopt(self, connection: net.Connection, address: tuple[str, int], *, dialed: bool) -> None:
+        connection.id = next(self._numbers)
+        self._connections[connection.id] = connection
+        self._dispatch(mesh.LinkOpened(connection.id, address, dialed))
+
+    def _fail(self, connection: net.Connection, reason: str) -> None:
+        self._connections.pop(connection.id, connection).close()
+        self._dispatch(mesh.LinkClosed(connection.id, reason, fault=True))
+
+    def _open_link(self, action: mesh.OpenLink) -> None:
+        address = action.address
+        ready = partial(self.listen_data, address=address)
+        try:
+            connection = net.Connection.dial(self.loop, address, self._gate, ready)
+        except OSError as error:
+            number = next(self._numbers)
+            self._dispatch(mesh.LinkOpened(number, address, dialed=True))
+            self._dispatch(mesh.LinkClosed(number, (error.strerror or str(error)).lower()))
+        else:
+            self._adopt(connection, address, dialed=True)
+
+    def _close_link(self, action: mesh.CloseLink) -> None:
+        connection = self._connections.pop(action.link, None)
+        if connection is not None:
+            self._ending.append(connection)  # after the commit, as all that is sent
+
+    def _send_message(self, action: mesh.SendMessage) -> None:
+        self._send(action.link, action.message)
+
+    def _send(self, link: int, message: protocol.Message) -> bool:
+        """Whether the link has room for more."""
+        connection = self._connections.get(link)
+        if connection is None:
+            return False
+        try:
+            connection.link.send(message)
+        except RemoteError as error:
+            self._fail(connection, str(error))
+            return False
+        return not connection.link.clogged
+
+    def _send_entries(self, action: mesh.SendEntries) -> None:
+        run = self._journal.run(action.log, action.after)
+        room = self._send(action.link, protocol.Entries(run)) if run else True
+        upto = action.after + len(run)
+        self._dispatch(mesh.EntriesSent(action.link, action.log, upto, clogged=not room))
+
+    def _store_run(self, action: mesh.StoreRun) -> None:
+        try:
+            outcome = self._journal.append(action.run)
+        except RemoteError as error:
+            self._dispatch(mesh.RunRefused(action.link, str(error)))
+            return
+        if isinstance(outcome, Stored):
+            placed = tuple(outcome.placed)
+            self._dispatch(mesh.RunStored(action.link, outcome.log, outcome.seq, placed))
+        elif isinstance(outcome, Gap):
+            self._dispatch(mesh.RunRefused(action.link, "entries with a gap before them"))
+        elif isinstance(outcome, Conflict):
+            theirs = outcome.theirs
+            proof = protocol.Fork(outcome.ours, theirs) if theirs else None
+            seq = protocol.parse_entry(outcome.ours).seq
+            self._dispatch(mesh.RunParted(action.link, outcome.log, seq, proof))
+
+    def _write_entries(self, action: mesh.WriteEntries) -> None:
+        def sign(unsigned: bytes) -> bytes:
+            return self._identity.sign(protocol.signed_bytes(self.room.id, unsigned))
+
+        stored = self._journal.write(list(action.bodies), action.time_ms, sign)
+        self._dispatch(mesh.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+
+    def _sync_journal(self, action: mesh.SyncJournal) -> None:
+        self._journal.sync()
+        self._dispatch(mesh.JournalSynced())
+
+    def _keep_fork(self, action: mesh.KeepFork) -> None:
+        proof = action.proof
+        try:
+            if self._journal.add_fork(proof.one, proof.other):
+                log = protocol.parse_entry(proof.one).log
+                self._dispatch(mesh.ForkKept(log, proof))
+        except RemoteError as error:
+            self._dispatch(mesh.RunRefused(action.link, str(error)))
+
+    def _remember_address(self, action: mesh.RememberAddress) -> None:
+        member = action.member.hex() if action.member else None
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            address = Address(*action.address)
+            self.book.learn(address, action.source, member)
+            if action.answered and member:
+                self.book.note_answered(address, member, now)
+        except BadAddress:
+            return  # a peer may say any host; only the book knows what is one
+        if self._save_at is None and self.book.changed:
+            self._save_at = self.loop.now() + SAVE_S
+
+    def _show_posts(self, action: mesh.ShowPosts) -> None:
+        for entry, history in zip(action.entries, action.history, strict=True):
+            for message in self._messages(entry, history):
+                self.output.message(message)
+                self.on_message(message)
+
+    def _messages(self, entry: Entry, history: bool) -> list[Message]:
+        if entry.kind != protocol.POSTS:
+            return []
+        try:
+            texts = protocol.unpack_posts(entry.body)
+        except RemoteError:
+            return []  # signed, so kept and passed on, but there is nothing in it to show
+        id, own = entry.author.hex(), entry.author == self.member
+        name = self._journal.names.get(entry.author, "")
+        return [
+            Message(ref, id, name, entry.time_ms, text, history, own)
+            for ref, text in zip(_refs(entry, len(texts)), texts, strict=True)
+        ]
+
+    def _show_link(self, action: mesh.ShowLink) -> None:
+        reason = action.reason if action.state == "down" else None
+        address = str(Address(*action.address))
+        self.output.link(action.state, action.member.hex(), action.name, address, reason)
+
+    def _show_confirmed(self, action: mesh.ShowConfirmed) -> None:
+        if not self.report_confirmed:
+            return
+        after = max(action.after, self._confirmed_from)
+        for entry in self._journal.entries(self._log, after, action.upto):
+            by = [member.hex() for member, seq in action.confirmed if seq >= entry.seq]
+            if entry.kind == protocol.POSTS:
+                for ref in _refs(entry, int.from_bytes(entry.body[:4], "big")):
+                    self.output.confirmed(ref, by)
+
+    def _show_notice(self, action: mesh.ShowNotice) -> None:
+        self.output.notice(action.text)
+
+    _PERFORM: ClassVar[dict[type, Callable[[User, Any], None]]] = {
+        mesh.OpenLink: _open_link,
+        mesh.CloseLink: _close_link,
+        mesh.SendMessage: _send_message,
+        mesh.SendEntries: _send_entries,
+        mesh.StoreRun: _store_run,
+        mesh.WriteEntries: _write_entries,
+        mesh.SyncJournal: _sync_journal,
+        mesh.KeepFork: _keep_fork,
+        mesh.RememberAddress: _remember_address,
+        mesh.ShowPosts: _show_posts,
+        mesh.ShowLink: _show_link,
+        mesh.ShowConfirmed: _show_confirmed,
+        mesh.ShowNotice: _show_notice,
+    }
+
+
+def _refs(entry: Entry, posts: int) -> list[str]:
+    """One name for each post in an entry, the same on every member."""
+    start = f"{entry.author[:8].hex()}-{entry.log[32:].hex()}-{entry.seq}"
+    return [f"{start}-{index}" for index in range(posts)]
+
+
+def login_name() -> str:
+    """Who is logged in here, or a name that says that nobody knows."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return os.environ.get("LOGNAME") or "somebody"
+
+
+def _checked_name(name: str) -> str:
+    name = name.encode(errors="surrogateescape").decode(errors="replace")
+    if len(name.encode()) > protocol.MAX_NAME_BYTES:
+        raise StartError(f"that name is too long: it has at most {protocol.MAX_NAME_BYTES} bytes")
+    return name
+
+
+def _profiles(name: str, port: int) -> list[Path]:
+    """The folders that may be this user's, best first. Two users with one name get two: the
+    second one's is named after its port too, so that each finds its own again."""
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:32]
+    if safe != name or not name:
+        safe += "-" + sha256(name.encode()).hexdigest()[:8]
+    base = Path(home) / "selchat"
+    second = base / f"{safe}@{port}"
+    others = [base / f"{safe}@{port}-{number}" for number in range(2, MAX_PROFILES)]
+    first = base / safe
+    return [second, first, *others] if second.exists() else [first, second, *others]
+
+
+def _plain_output() -> terminal.PlainOutput:
+    return terminal.PlainOutput(_writer(1), _writer(2), datetime.fromtimestamp)
+
+
+def _writer(descriptor: int) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        data = text.encode(errors="replace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    return write
