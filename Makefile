@@ -9,13 +9,13 @@ PY := .venv/bin/python
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.ready ## make .venv with everything selchat needs to run
+setup: .venv/.compiled ## make .venv with everything selchat needs to run
 	@:
 
-demo: .venv/.ready ## three peers talk on this machine, by themselves
+demo: .venv/.compiled ## three peers talk on this machine, by themselves
 	@$(PY) demo.py
 
-test: .venv/.ready-dev ## all tests
+test: .venv/.ready-dev .venv/.compiled ## all tests
 	@$(PY) -m pytest
 
 check: .venv/.ready-dev ## formatting, lint, types
@@ -55,6 +55,11 @@ install = touch .venv/.unfinished; \
 	$(call requirements,$(1)) > .venv/requirements.txt && \
 	$(PY) -m pip install -q --disable-pip-version-check --no-input -r .venv/requirements.txt; \
 	status=$$?; rm -f .venv/.unfinished; exit $$status
+
+# Compiling takes a third of a start, and where PYTHONDONTWRITEBYTECODE is set Python would
+# do it at each.
+.venv/.compiled: .venv/.ready $(wildcard *.py)
+	@$(PY) -m compileall -q *.py && touch $@
 
 announce = echo 'setting up .venv (once, about 10 s)'
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import protocol
 from protocol import (
@@ -94,9 +94,11 @@ Address = tuple[str, int]
 
 # ---------------------------------------------------------------- events
 
+# Named tuples and not frozen dataclasses, because to make thirty of those takes 10 ms of
+# every start. (Two of different types with the same fields are equal: compare their repr.)
 
-@dataclass(frozen=True)
-class AddressLearned:
+
+class AddressLearned(NamedTuple):
     """A person named an address ("you"), or the address book did ("link", "hearsay")."""
 
     address: Address
@@ -104,8 +106,7 @@ class AddressLearned:
     member: bytes | None = None
 
 
-@dataclass(frozen=True)
-class LinkOpened:
+class LinkOpened(NamedTuple):
     """A link has begun: `address` is being dialed, or has called us."""
 
     link: int
@@ -113,29 +114,25 @@ class LinkOpened:
     dialed: bool
 
 
-@dataclass(frozen=True)
-class LinkSecured:
+class LinkSecured(NamedTuple):
     """TLS has proven that `member` is at the far end."""
 
     link: int
     member: bytes
 
 
-@dataclass(frozen=True)
-class MessageReceived:
+class MessageReceived(NamedTuple):
     link: int
     message: Message
 
 
-@dataclass(frozen=True)
-class LinkDrained:
+class LinkDrained(NamedTuple):
     """The outbox of a link that was clogged has room again."""
 
     link: int
 
 
-@dataclass(frozen=True)
-class LinkClosed:
+class LinkClosed(NamedTuple):
     """A link has ended, not by us. `fault`: the far end broke the protocol."""
 
     link: int
@@ -143,8 +140,7 @@ class LinkClosed:
     fault: bool = False
 
 
-@dataclass(frozen=True)
-class RunStored:
+class RunStored(NamedTuple):
     """The journal holds `log` up to `seq`; it came over `link` (None: we wrote it)."""
 
     link: int | None
@@ -157,16 +153,14 @@ class RunStored:
         return f"RunStored({self.link}, {who}, {self.seq}, {len(self.placed)} placed)"
 
 
-@dataclass(frozen=True)
-class RunRefused:
+class RunRefused(NamedTuple):
     """What came over `link` was no valid run, or no valid proof."""
 
     link: int
     reason: str
 
 
-@dataclass(frozen=True)
-class RunParted:
+class RunParted(NamedTuple):
     """A run over `link` does not follow our entry `seq` of `log`. `proof`: the two
     entries, where both were there."""
 
@@ -176,16 +170,14 @@ class RunParted:
     proof: Fork | None
 
 
-@dataclass(frozen=True)
-class ForkKept:
+class ForkKept(NamedTuple):
     """The proof of a fork is new, valid and in the journal."""
 
     log: Log
     proof: Fork
 
 
-@dataclass(frozen=True)
-class EntriesSent:
+class EntriesSent(NamedTuple):
     """SendEntries was done, up to `seq`. `clogged`: the link takes no more now."""
 
     link: int
@@ -194,13 +186,11 @@ class EntriesSent:
     clogged: bool
 
 
-@dataclass(frozen=True)
-class JournalSynced:
+class JournalSynced(NamedTuple):
     """All that is stored is on the platter."""
 
 
-@dataclass(frozen=True)
-class PostsTyped:
+class PostsTyped(NamedTuple):
     """The user's own posts, each within the limits, at `time_ms` of the wall clock."""
 
     texts: tuple[str, ...]
@@ -210,13 +200,11 @@ class PostsTyped:
         return f"PostsTyped({len(self.texts)} posts)"
 
 
-@dataclass(frozen=True)
-class TimePassed:
+class TimePassed(NamedTuple):
     """deadline() has come."""
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """The user goes."""
 
 
@@ -242,26 +230,22 @@ Event = (
 # ---------------------------------------------------------------- actions
 
 
-@dataclass(frozen=True)
-class OpenLink:
+class OpenLink(NamedTuple):
     address: Address
 
 
-@dataclass(frozen=True)
-class CloseLink:
+class CloseLink(NamedTuple):
     """Flush what is queued, then close; no LinkClosed comes back for it."""
 
     link: int
 
 
-@dataclass(frozen=True)
-class SendMessage:
+class SendMessage(NamedTuple):
     link: int
     message: Message
 
 
-@dataclass(frozen=True)
-class SendEntries:
+class SendEntries(NamedTuple):
     """Send what follows entry `after` of `log`, one run; answered by EntriesSent."""
 
     link: int
@@ -273,8 +257,7 @@ class SendEntries:
         return f"SendEntries({self.link}, {who}, after {self.after})"
 
 
-@dataclass(frozen=True)
-class StoreRun:
+class StoreRun(NamedTuple):
     """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
     Must be committed before any byte that is sent after it leaves."""
 
@@ -285,8 +268,7 @@ class StoreRun:
         return f"StoreRun({self.link}, {len(self.run)} entries)"
 
 
-@dataclass(frozen=True)
-class WriteEntries:
+class WriteEntries(NamedTuple):
     """Write entries (kind, body) of our own; answered by RunStored. Must be on the
     platter before any byte that is sent after it leaves."""
 
@@ -297,21 +279,18 @@ class WriteEntries:
         return f"WriteEntries({len(self.bodies)} entries)"
 
 
-@dataclass(frozen=True)
-class SyncJournal:
+class SyncJournal(NamedTuple):
     """Answered by JournalSynced."""
 
 
-@dataclass(frozen=True)
-class KeepFork:
+class KeepFork(NamedTuple):
     """Answered by ForkKept if the proof is new, by RunRefused if it is none."""
 
     link: int
     proof: Fork
 
 
-@dataclass(frozen=True)
-class RememberAddress:
+class RememberAddress(NamedTuple):
     """For the address book. `answered`: `member` was there just now."""
 
     address: Address
@@ -320,8 +299,7 @@ class RememberAddress:
     answered: bool
 
 
-@dataclass(frozen=True)
-class ShowPosts:
+class ShowPosts(NamedTuple):
     """Newly placed entries, in this order, and of each whether it is history: written
     before this node could have seen it live."""
 
@@ -332,8 +310,7 @@ class ShowPosts:
         return f"ShowPosts({len(self.entries)} entries)"
 
 
-@dataclass(frozen=True)
-class ShowLink:
+class ShowLink(NamedTuple):
     """A member is linked now ("up"), or no longer ("down")."""
 
     state: str
@@ -343,8 +320,7 @@ class ShowLink:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class ShowConfirmed:
+class ShowConfirmed(NamedTuple):
     """`confirmed` says up to which seq of our log each member has it on disk; what is
     new in that are the entries after+1..upto."""
 
@@ -353,8 +329,7 @@ class ShowConfirmed:
     confirmed: tuple[tuple[bytes, int], ...]
 
 
-@dataclass(frozen=True)
-class ShowNotice:
+class ShowNotice(NamedTuple):
     text: str
 
 

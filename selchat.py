@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def _find_packages() -> None:
     """Goes on with the Python of `make setup` when this one lacks what selchat needs."""
-    try:
-        import cryptography  # noqa: F401
-        import rich  # noqa: F401
-    except ImportError:
-        own = Path(__file__).resolve().parent / ".venv"
-        if Path(sys.prefix).resolve() == own or not (own / "bin" / "python").exists():
-            sys.exit("selchat: the packages rich and cryptography are missing: run `make setup`")
-        python = str(own / "bin" / "python")
-        os.execv(python, [python, *sys.argv])
+    if find_spec("cryptography") and find_spec("rich"):
+        return
+    own = Path(__file__).resolve().parent / ".venv"
+    python = str(own / "bin" / "python")
+    if Path(sys.prefix).resolve() == own or not os.access(python, os.X_OK):
+        sys.exit("selchat: the packages rich and cryptography are missing: run `make setup`")
+    os.execv(python, [python, *sys.argv])
 
 
 _find_packages()
