@@ -34,12 +34,13 @@ clocks, keys (`verify` and `sign` are handed in).
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import protocol
@@ -464,6 +465,28 @@ class Journal:
                     found.append(entry)
                     posts -= int.from_bytes(entry.body[:4], "big")
         return found[::-1]
+
+    def placed_since(self, first: Frontier, limit: int) -> list[Entry]:
+        """The first `limit` placed entries, in the room's order, of those that have a seq of
+        at least first[log]. `first` is moved on to behind them; logs with no more go out."""
+        query = "SELECT stamp, rank, raw FROM entries WHERE log=? AND seq>=? AND rank IS NOT NULL"
+
+        def rows(log: Log, seq: int) -> Iterator[tuple[int, int, Log, int, Entry]]:
+            for stamp, rank, raw in self._db.execute(query + " ORDER BY seq", (id_of(log), seq)):
+                entry = protocol.parse_entry(raw)
+                yield stamp, rank, log, entry.seq, entry
+
+        def id_of(log: Log) -> int:
+            return self._logs[log].id
+
+        with _explained(self._path):
+            merged = heapq.merge(*(rows(*item) for item in first.items()))
+            found = [row[-1] for row in islice(merged, limit)]
+        for entry in found:
+            first[entry.log] = entry.seq + 1
+        for log in [log for log, seq in first.items() if seq > self._logs[log].placed]:
+            del first[log]
+        return found
 
     def entries(self, log: Log, after: int, upto: int) -> Iterator[Entry]:
         """Entries after+1..upto of `log`."""

@@ -796,7 +796,7 @@ class Mesh:
         source = self.links.get(event.link) if event.link is not None else None
         self.frontier[event.log] = event.seq
         if event.placed:
-            self._do(ShowPosts(event.placed, tuple(map(self._is_history, event.placed))))
+            self._do(ShowPosts(event.placed, tuple(map(self.is_history, event.placed))))
         if event.link is not None and self._sync_at is None:
             self._sync_at = self._now + SYNC_S
         if source is not None:
@@ -818,7 +818,8 @@ class Mesh:
         now_ms = self._started_ms + int((self._now - self._started) * 1000)
         return max(self._started_ms, now_ms - int(LIVE_S * 1000))
 
-    def _is_history(self, entry: Entry) -> bool:
+    def is_history(self, entry: Entry) -> bool:
+        """Whether it was written before this node could have seen it live."""
         seq, before_ms = self._history.get(entry.log, (0, 0))
         return entry.seq <= seq and entry.time_ms < before_ms
 

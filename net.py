@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import selectors
 import signal
 import socket
@@ -43,6 +44,9 @@ HIGH_WATER_BYTES = 64 * 1024
 MAX_QUEUED_BYTES = HIGH_WATER_BYTES + 3 * protocol.MAX_FRAME_BYTES
 # Callers taken in a turn; the rest waits in the kernel for the next one.
 ACCEPTS_PER_TURN = 32
+# What waits for a reader of our output. More stays in the journal until it reads.
+FULL_BYTES = 256 * 1024
+FINISH_S = 1.0  # at the end: a reader gets this long, then it is taken for stopped
 BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
 
 
@@ -68,9 +72,8 @@ class Loop:
             self._always[descriptor] = ready
 
     def unwatch(self, descriptor: int) -> None:
-        if self._always.pop(descriptor, None) is None:
-            with contextlib.suppress(KeyError):  # unwatching twice is allowed
-                self._selector.unregister(descriptor)
+        if self._always.pop(descriptor, None) is None and descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)  # to unwatch twice is allowed
 
     def watch_signals(self, numbers: list[int], ready: Callable[[int], None]) -> None:
         """`ready(number)` is called in a turn of the loop, never in between."""
@@ -394,6 +397,59 @@ class Listener:
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
         os.close(self._spare)
+
+
+class Outlet:
+    """Text out to a descriptor that may stand still (a pager, a stopped terminal), without
+    ever waiting for it. Its owner looks at `full`, and keeps what else there is to itself."""
+
+    def __init__(self, loop: Loop, descriptor: int, broken: Callable[[], None]) -> None:
+        """`broken()` is called once, when nobody can read there any more."""
+        self._loop = loop
+        self._descriptor = descriptor
+        self._broken: Callable[[], None] | None = broken
+        self._queue = bytearray()
+        self._poll = select.poll()
+        if os.isatty(descriptor):
+            with contextlib.suppress(OSError):
+                # A description of our own: to make the shared one non-blocking would
+                # change it for the shell and everybody else on this terminal.
+                path = os.ttyname(descriptor)
+                self._descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        self._poll.register(self._descriptor, select.POLLOUT)
+
+    @property
+    def full(self) -> bool:
+        return len(self._queue) > FULL_BYTES
+
+    def write(self, text: str) -> None:
+        """Queues `text`, and writes what can be written now."""
+        self._queue += text.encode(errors="replace")
+        self._write_some()
+
+    def finish(self) -> None:
+        """Writes the rest, waiting at most FINISH_S for a reader that stands still."""
+        end = self._loop.now() + FINISH_S
+        while self._queue and self._poll.poll(max(0.0, end - self._loop.now()) * 1000):
+            self._write_some()
+        self._loop.unwatch(self._descriptor)
+
+    def _write_some(self) -> None:
+        try:
+            # A pipe that polls as writable takes PIPE_BUF bytes without blocking (POSIX).
+            while self._queue and self._poll.poll(0):
+                del self._queue[: os.write(self._descriptor, self._queue[: select.PIPE_BUF])]
+        except BlockingIOError:
+            pass  # a terminal that takes less than that; watched below
+        except OSError:
+            self._queue.clear()
+            if self._broken:
+                broken, self._broken = self._broken, None
+                broken()
+        if self._queue:
+            self._loop.watch(self._descriptor, WRITE, lambda _: self._write_some())
+        else:
+            self._loop.unwatch(self._descriptor)
 
 
 def _tune(sock: socket.socket) -> None:

@@ -60,7 +60,7 @@ class Session:
         self._user, self._args = user, args
         self._lines = terminal.LineReader(protocol.MAX_POST_BYTES)
         self._editor = terminal.LineEditor()
-        self._raw = terminal.RawMode(write_to(1))
+        self._raw = terminal.RawMode(user.stdout.write)
         self._screen: terminal.Screen | None = None
         self._ended_at: float | None = None  # when standard input ended
         self._interrupted_at = float("-inf")
@@ -82,18 +82,24 @@ class Session:
             if self._screen:
                 self._screen.close()
             self._raw.leave()
+            user.finish_output()
         return status
 
     def _make_output(self) -> terminal.Output:
         if self._args.json:
-            return terminal.JsonOutput(write_to(1))
+            return terminal.JsonOutput(self._user.stdout.write)
         if self._on_screen():
-            name, today = self._user.name, date.today()
             self._screen = terminal.Screen(
-                write_to(1), _size, self._editor, datetime.fromtimestamp, today, name, os.environ
+                self._user.stdout.write,
+                _size,
+                self._editor,
+                datetime.fromtimestamp,
+                date.today(),
+                self._user.name,
+                os.environ,
             )
             return self._screen
-        return terminal.PlainOutput(write_to(1), write_to(2), datetime.fromtimestamp)
+        return self._user.output
 
     def _on_screen(self) -> bool:
         dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
@@ -204,17 +210,6 @@ class Session:
     def _is_confirmed(self) -> bool:
         wanted = 1 if self._args.confirm is None else self._args.confirm
         return self._user.confirmed_by() >= wanted
-
-
-def write_to(descriptor: int) -> terminal.Write:
-    """Writes whole texts to a descriptor."""
-
-    def write(text: str) -> None:
-        data = text.encode(errors="replace")
-        while data:
-            data = data[os.write(descriptor, data) :]
-
-    return write
 
 
 def _size() -> tuple[int, int]:
@@ -347,8 +342,6 @@ def main(arguments: list[str] | None = None) -> int:
         return Session(_make_user(args, debug), args).run()
     except (StartError, BadAddress) as error:
         text = str(error)
-    except BrokenPipeError:
-        return DONE  # whoever read our output has gone
     except OSError as error:
         text = f"{error.filename or 'input/output'}: {error.strerror}"
     finally:

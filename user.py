@@ -43,6 +43,8 @@ DEFAULT_PORT = 5000
 SAVE_S = 2.0
 # Complaints about a broken address book that are shown; the others are counted.
 MAX_COMPLAINTS = 5
+# Entries shown in a turn to an output that catches up: full ones are half a megabyte.
+SHOW_ENTRIES = 8
 # How many profiles of one name are tried before it is said that all are in use.
 MAX_PROFILES = 64
 
@@ -80,8 +82,12 @@ class User:
         self.host = host
         self.port = port
         self.name = _checked_name(login_name() if name is None else name)
-        self.output = output or _plain_output()
         self.loop = loop or net.Loop()
+        self.stdout = net.Outlet(self.loop, 1, lambda: self.leave("nobody reads the output"))
+        self.stderr = net.Outlet(self.loop, 2, lambda: None)
+        self.output = output or terminal.PlainOutput(
+            self.stdout.write, self.stderr.write, datetime.fromtimestamp
+        )
         self.status = DONE
         self.room = identity.open_room()
         self._debug = debug
@@ -96,6 +102,7 @@ class User:
         self._typed: list[str] = []
         self._ending: list[net.Connection] = []
         self._leaving: str | None = None
+        self._unshown: protocol.Frontier = {}  # from which seq on a full output lacks a log
         self._save_at: float | None = None
         self.report_confirmed = False  # whether the output has a use for it
 
@@ -266,7 +273,9 @@ class User:
         hands it in; `each_turn` is called before the loop sleeps."""
 
         def earliest() -> float | None:
-            times = (deadline(), self._mesh.deadline() if self._mesh else None, self._save_at)
+            times = [deadline(), self._mesh.deadline() if self._mesh else None, self._save_at]
+            if self._unshown and not self.stdout.full:
+                times.append(self.loop.now())
             return min((at for at in times if at is not None), default=None)
 
         def passed() -> None:
@@ -281,7 +290,7 @@ class User:
             self.loop.run(earliest, passed, before_sleep)
         except JournalError as error:
             self.output.error(str(error))
-            self.output.flush()
+            self.finish_output()
             return FAILED
         self._shut()
         return self.status
@@ -297,6 +306,7 @@ class User:
     def _end_turn(self) -> None:
         """Store, then send, then show."""
         self._write_typed()
+        self._catch_up_showing()
         if self._journal.commit() and self._mesh and self._mesh.unsynced:
             self._dispatch(mesh.JournalSynced())
         for connection in self._connections.values():
@@ -305,6 +315,12 @@ class User:
             connection.close()
         self._ending.clear()
         self.output.flush()
+
+    def _catch_up_showing(self) -> None:
+        """What an output that stood still could not be told waits in the journal."""
+        if self._unshown and self._mesh and not self.stdout.full:
+            for entry in self._journal.placed_since(self._unshown, SHOW_ENTRIES):
+                self._show(entry, self._mesh.is_history(entry))
 
     def _write_typed(self) -> None:
         if self._typed:
@@ -370,7 +386,13 @@ class User:
             self.output.error(str(error))
             self.status = FAILED
         self.output.bye(self._leaving or "")
+        self.finish_output()
+
+    def finish_output(self) -> None:
+        """Shows what is left to show, at the end."""
         self.output.flush()
+        self.stdout.finish()
+        self.stderr.finish()
 
     def _save_book(self) -> None:
         self._save_at = None
@@ -487,9 +509,15 @@ class User:
 
     def _show_posts(self, action: mesh.ShowPosts) -> None:
         for entry, history in zip(action.entries, action.history, strict=True):
-            for message in self._messages(entry, history):
-                self.output.message(message)
-                self.on_message(message)
+            if self._unshown or self.stdout.full:
+                self._unshown.setdefault(entry.log, entry.seq)
+            else:
+                self._show(entry, history)
+
+    def _show(self, entry: Entry, history: bool) -> None:
+        for message in self._messages(entry, history):
+            self.output.message(message)
+            self.on_message(message)
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
         if entry.kind != protocol.POSTS:
@@ -575,16 +603,3 @@ def _profiles(name: str, port: int) -> list[Path]:
     others = [base / f"{safe}@{port}-{number}" for number in range(2, MAX_PROFILES)]
     first = base / safe
     return [second, first, *others] if second.exists() else [first, second, *others]
-
-
-def _plain_output() -> terminal.PlainOutput:
-    return terminal.PlainOutput(_writer(1), _writer(2), datetime.fromtimestamp)
-
-
-def _writer(descriptor: int) -> Callable[[str], None]:
-    def write(text: str) -> None:
-        data = text.encode(errors="replace")
-        while data:
-            data = data[os.write(descriptor, data) :]
-
-    return write
