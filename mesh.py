@@ -530,7 +530,10 @@ class Mesh:
                 return
             known.next_try = None
             full = len(self.members) >= self._max_links and known.member not in self.members
-            if self._settled(known) or (full and known.source != "you"):
+            if full and known.source != "you":
+                known.next_try = self._now + BACKOFF_NAMED_S  # there may be room by then
+                continue
+            if self._settled(known):
                 continue
             known.link = -1  # until LinkOpened tells its number
             self._do(OpenLink(known.address))
@@ -582,8 +585,7 @@ class Mesh:
         self._close(link)
 
     def _proven(self, link: Link, member: bytes) -> Known:
-        source = "you" if link.address not in self.known else self.known[link.address].source
-        known = self.known.setdefault(link.address, Known(link.address, source))
+        known = self.known.setdefault(link.address, Known(link.address, "hearsay"))
         known.link = link.id
         news = (known.member, known.proven) != (member, True)
         known.member, known.proven = member, True
@@ -635,6 +637,8 @@ class Mesh:
         link.up_since = link.heard = self._now
         if not swapped:
             self._do(ShowLink("up", member, hello.name, link.address))
+        if self.unsynced:
+            self._do(SyncJournal())  # for what the frontier acknowledges
         heads = [Head(*item) for item in self.frontier.items()]
         for start in range(0, max(1, len(heads)), protocol.MAX_HAVE_LOGS):
             some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])

@@ -427,12 +427,12 @@ class Outlet:
         self._queue += text.encode(errors="replace")
         self._write_some()
 
-    def finish(self) -> None:
-        """Writes the rest, waiting at most FINISH_S for a reader that stands still."""
-        end = self._loop.now() + FINISH_S
-        while self._queue and self._poll.poll(max(0.0, end - self._loop.now()) * 1000):
+    def finish(self) -> bool:
+        """Writes the rest. False if the reader stood still for FINISH_S."""
+        while self._queue and self._poll.poll(FINISH_S * 1000):
             self._write_some()
         self._loop.unwatch(self._descriptor)
+        return not self._queue
 
     def _write_some(self) -> None:
         try:

@@ -329,7 +329,8 @@ def _decode_entries(reader: _Reader) -> Entries:
 
 
 def _encode_bye(bye: Bye) -> bytes:
-    return bye.reason.encode()[:MAX_REASON_BYTES]
+    # A character that does not fit whole is left out, or it would be no UTF-8.
+    return bye.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
 
 
 def _decode_bye(reader: _Reader) -> Bye:
@@ -354,9 +355,12 @@ _DECODERS = {kind: decode for kind, _, decode in _KINDS.values()}
 
 
 def encode(message: Message) -> bytes:
-    """The frame that carries `message`. Raises LocalError if it is too long for one."""
+    """The frame that carries `message`. Raises LocalError if it does not fit one."""
     kind, encode_body, _ = _KINDS[type(message)]
-    body = encode_body(message)
+    try:
+        body = encode_body(message)
+    except (struct.error, OverflowError, UnicodeEncodeError) as error:
+        raise LocalError(f"a {type(message).__name__} that fits no frame: {error}") from None
     if len(body) + 1 > MAX_FRAME_BYTES:
         raise LocalError(f"a {type(message).__name__} of {len(body)} bytes fits no frame")
     return struct.pack(">IB", len(body) + 1, kind) + body

@@ -260,6 +260,10 @@ class User:
         if self._leaving is None:
             self._write_typed()
             self._leaving, self.status = reason, status
+            if self._mesh and self._mesh.unsynced:
+                # Who waits for our acknowledgement, waits for nothing once we are gone.
+                self._journal.sync()
+                self._dispatch(mesh.JournalSynced())
             self._dispatch(mesh.Left())
             self.loop.stop()
 
@@ -380,6 +384,9 @@ class User:
         for connection in self._connections.values():
             connection.close()
         self._save_book()
+        while self._unshown and self.stdout.finish():
+            self._catch_up_showing()
+            self.output.flush()
         try:
             self._journal.close()
         except JournalError as error:
