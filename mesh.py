@@ -418,10 +418,12 @@ class Mesh:
         started: float,
         started_ms: int,
         max_links: int = MAX_LINKS,
+        may_dial: Callable[[Address], bool] = lambda address: True,
     ) -> None:
         """`log`: the one we write, 40 bytes. `named`: our latest NAME entry says `name`.
         `frontier` and `forks`: of the journal, at the start. `started`, `started_ms`: the
-        start, by the clock of `handle` (s) and by the wall clock (ms since 1970)."""
+        start, by the clock of `handle` (s) and by the wall clock (ms since 1970).
+        `may_dial`: whether the room reaches to an address that a peer tells of."""
         self.me = log[: protocol.MEMBER_BYTES]
         self.log = log
         self.name = name
@@ -436,6 +438,7 @@ class Mesh:
         self._random = random
         self._named = named
         self._max_links = max_links
+        self._may_dial = may_dial
         self._started, self._started_ms = started, started_ms
         # Entries up to this seq, if their time (ms) is before that, are history.
         self._history = {log: (seq, protocol.MAX_TIME_MS + 1) for log, seq in frontier.items()}
@@ -491,6 +494,8 @@ class Mesh:
     def _learn(self, address: Address, source: str, member: bytes | None) -> Known | None:
         known = self.known.get(address)
         if known is None:
+            if source != "you" and not self._may_dial(address):
+                return None
             if len(self.known) >= MAX_ADDRESSES and not self._forget_one():
                 return None
             known = self.known[address] = Known(address, source, member)

@@ -345,11 +345,12 @@ class User:
             frontier=self._journal.frontier(),
             forks=proofs,
             named=self._journal.names.get(self.member) == self.name,
+            may_dial=_is_on_this_machine,
             started=self.loop.now(),
             started_ms=time.time_ns() // 1_000_000,
         )
         for known in self.book.entries():
-            if addresses.is_loopback(known.address):
+            if _is_on_this_machine(known.address):
                 member = bytes.fromhex(known.member) if known.member else None
                 self._dispatch(mesh.AddressLearned(known.address, known.source, member))
 
@@ -573,6 +574,16 @@ class User:
         mesh.ShowConfirmed: _show_confirmed,
         mesh.ShowNotice: _show_notice,
     }
+
+
+def _is_on_this_machine(address: tuple[str, int]) -> bool:
+    """The open room reaches no further. False for what is no address in its one spelling:
+    to look up a name would stall the loop."""
+    try:
+        spelled = addresses.parse_address(str(Address(*address)))
+        return spelled == address and addresses.is_loopback(spelled)
+    except BadAddress:
+        return False
 
 
 def _refs(entry: Entry, posts: int) -> list[str]:
