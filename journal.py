@@ -101,7 +101,7 @@ class Gap:
 class Conflict:
     """The run does not follow what is held of `log`: somebody forked it. `ours` is the
     entry held where they part; `theirs` the other one of that seq, where it was in the
-    run and carries a valid signature of its own."""
+    run and both carry a valid signature of their own, and so are proof."""
 
     log: Log
     ours: bytes
@@ -147,16 +147,22 @@ class Journal:
         self._synced = True  # all that was committed is on the platter
         with _explained(path):
             sealed = self._read_seal()  # before SQLite touches the file
-            self._open()
-            self._sealed_log = self._take_seal(sealed)
-            self._load()
+            killed = path.with_name(path.name + "-wal").exists()
+            self._db = _connect(path)
+            with contextlib.ExitStack() as unusable:
+                unusable.callback(self._db.close)  # and lets go of the lock
+                self._open()
+                self._sealed_log = self._take_seal(sealed)
+                self._load()
+                unusable.pop_all()
+        if killed:
+            # What is held is about to be told as being on the platter; here it gets there.
+            self._synced = False
+            self.sync()
 
     # ------------------------------------------------------------ opening, closing
 
     def _open(self) -> None:
-        # Readable by its owner only from its first byte on.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
             self._db.execute(f"PRAGMA {pragma}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -328,8 +334,8 @@ class Journal:
             ours = self.entry(old[-1].log, old[-1].seq)
             if ours == old[-1].raw:
                 return None
-            theirs = old[-1].raw if self._verify(old[-1]) else None
-            return Conflict(old[-1].log, ours, theirs)
+            proof = self._verify(old[-1]) and self._verify(protocol.parse_entry(ours))
+            return Conflict(old[-1].log, ours, old[-1].raw if proof else None)
         if new[0].previous == state.hash:
             return None
         return Conflict(new[0].log, self.entry(new[0].log, state.seq), None)
@@ -441,8 +447,16 @@ class Journal:
 
     def _entry(self, state: _LogState, seq: int) -> Entry:
         query = "SELECT raw FROM entries WHERE log = ? AND seq = ?"
-        (raw,) = self._db.execute(query, (state.id, seq)).fetchone()
-        return protocol.parse_entry(raw)
+        with _explained(self._path):
+            row = self._db.execute(query, (state.id, seq)).fetchone()
+        return self._parsed(row[0] if row else b"")
+
+    def _parsed(self, raw: bytes) -> Entry:
+        """An entry from our own disk: if it is none, no far end is to blame."""
+        try:
+            return protocol.parse_entry(raw)
+        except RemoteError:
+            raise _damaged(self._path) from None
 
     def run(self, log: Log, after: int) -> tuple[bytes, ...]:
         """What follows entry `after` of `log`: as much as fits in a frame, up to an entry
@@ -471,10 +485,14 @@ class Journal:
             for (raw,) in self._db.execute(query):
                 if posts <= 0:
                     break
-                entry = protocol.parse_entry(raw)
-                if entry.kind == protocol.POSTS:
-                    found.append(entry)
-                    posts -= int.from_bytes(entry.body[:4], "big")
+                entry = self._parsed(raw)
+                if entry.kind != protocol.POSTS:
+                    continue
+                try:
+                    posts -= len(protocol.unpack_posts(entry.body))
+                except RemoteError:
+                    continue  # nothing can be shown of it, whatever number it says
+                found.append(entry)
         return found[::-1]
 
     def placed_since(self, first: Frontier, limit: int) -> list[Entry]:
@@ -526,12 +544,24 @@ def _unpack_heads(value: bytes) -> Iterator[Head]:
         yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    # Readable by its owner only from its first byte on.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    return sqlite3.connect(path, timeout=0, isolation_level=None)
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _damaged(path: Path) -> JournalError:
+    return JournalError(
+        f"{path} is damaged; move it away, and what others hold comes back from them"
+    )
 
 
 @contextlib.contextmanager
@@ -546,7 +576,5 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path.parent} is in use by another selchat; give this one its own --data"
             ) from None
         if "not a database" in text or "malformed" in text:
-            raise JournalError(
-                f"{path} is damaged; move it away, and what others hold comes back from them"
-            ) from None
+            raise _damaged(path) from None
         raise JournalError(f"{path}: {text}") from None

@@ -78,7 +78,8 @@ class User:
         debug: IO[str] | None = None,
     ) -> None:
         """`port`: 0 for any free one. `name`: default the login name. `data`: the folder
-        for everything this user keeps; default as the command's. Raises StartError."""
+        for everything this user keeps; default as the command's. Nothing is opened before
+        the first `start_...`. Raises StartError."""
         self.host = host
         self.port = port
         self.name = _checked_name(login_name() if name is None else name)
@@ -92,7 +93,7 @@ class User:
         self.room = identity.open_room()
         self._debug = debug
         self._random = SystemRandom()
-        self._open_data(data)
+        self._data = data
         self._server: net.Listener | None = None
         self._mesh: mesh.Mesh | None = None
         self._connections: dict[int, net.Connection] = {}
@@ -106,7 +107,8 @@ class User:
         self._save_at: float | None = None
         self.report_confirmed = False  # whether the output has a use for it
 
-    def _open_data(self, data: Path | None) -> None:
+    def _open_data(self) -> None:
+        data = self._data
         try:
             for folder in [data] if data else _profiles(self.name, self.port):
                 try:
@@ -143,7 +145,8 @@ class User:
     # ------------------------------------------------------------ the five verbs
 
     def start_server(self) -> None:
-        """Listens on `host` and `port`. Raises StartError if the port can't be had."""
+        """Listens on `host` and `port`. Raises StartError if the port can't be had (then no
+        data was touched), or the data can't be used."""
         try:
             self._server = net.Listener(self.loop, self.host, self.port, self.accept_connection)
         except OSError as error:
@@ -245,6 +248,7 @@ class User:
 
     def show_history(self, posts: int) -> None:
         """Shows the last `posts` posts, in the room's order."""
+        self._start_mesh()
         shown: list[Message] = []
         for entry in self._journal.history(posts):
             shown += self._messages(entry, history=True)
@@ -275,6 +279,8 @@ class User:
     ) -> int:
         """Runs until `leave`; returns the exit status. A caller with a deadline of its own
         hands it in; `each_turn` is called before the loop sleeps."""
+
+        self._start_mesh()
 
         def earliest() -> float | None:
             times = [deadline(), self._mesh.deadline() if self._mesh else None, self._save_at]
@@ -335,6 +341,7 @@ class User:
     def _start_mesh(self) -> None:
         if self._mesh is not None:
             return
+        self._open_data()
         proofs = {log: protocol.Fork(*pair) for log, pair in self._journal.forks.items()}
         self._mesh = mesh.Mesh(
             log=self._log,
