@@ -61,7 +61,9 @@ CREATE TABLE IF NOT EXISTS entries(
     raw BLOB NOT NULL,
     PRIMARY KEY (log, seq));
 CREATE INDEX IF NOT EXISTS history ON entries(stamp, rank) WHERE rank IS NOT NULL;
-CREATE TABLE IF NOT EXISTS names(author BLOB PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS names(
+    author BLOB PRIMARY KEY, name TEXT NOT NULL,
+    stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL);  -- of the newest NAME
 CREATE TABLE IF NOT EXISTS forks(log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value BLOB NOT NULL);
 PRAGMA user_version = 1;
@@ -180,7 +182,10 @@ class Journal:
             placed = last.format("AND rank IS NOT NULL")
             for seq, stamp, rank, _ in self._db.execute(placed, (state.id,)):
                 state.placed, state.order = seq, (stamp, rank)
-        self.names: dict[bytes, str] = dict(self._db.execute("SELECT author, name FROM names"))
+        self.names: dict[bytes, str] = {}
+        self._named: dict[bytes, tuple[int, int, Log]] = {}  # by the newest NAME, and its place
+        for author, name, *order in self._db.execute("SELECT * FROM names"):
+            self.names[author], self._named[author] = name, (order[0], order[1], order[2])
         self.forks: dict[Log, tuple[bytes, bytes]] = {
             log: (one, other)
             for log, one, other in self._db.execute("SELECT log, one, other FROM forks")
@@ -386,10 +391,16 @@ class Journal:
         self._tips[entry.log] = entry.seq
         self._tips_changed = True
         if entry.kind == protocol.NAME and len(entry.body) <= protocol.MAX_NAME_BYTES:
-            name = entry.body.decode(errors="replace")
-            self.names[entry.author] = name
-            self._db.execute("INSERT OR REPLACE INTO names VALUES(?, ?)", (entry.author, name))
+            self._rename(entry, (stamp, rank, entry.log))
         return stamp, rank
+
+    def _rename(self, entry: Entry, order: tuple[int, int, Log]) -> None:
+        """The newest name in the room's order counts, whichever of them came last."""
+        if order >= self._named.get(entry.author, order):
+            name = entry.body.decode(errors="replace")
+            self.names[entry.author], self._named[entry.author] = name, order
+            row = (entry.author, name, *order)
+            self._db.execute("INSERT OR REPLACE INTO names VALUES(?, ?, ?, ?, ?)", row)
 
     def _order(self, head: Head) -> tuple[int, int]:
         state = self._logs[head.log]
@@ -404,13 +415,14 @@ class Journal:
         placed: list[Entry] = []
         queue = [log]
         while queue:
-            state = self._logs[queue.pop()]
+            log = queue.pop()
+            state = self._logs[log]
             before = state.placed
             while state.placed < state.seq:
-                entry = self._entry(state, state.placed + 1)
+                entry = self._entry(log, state.placed + 1)
                 missing = self._missing(entry)
                 if missing is not None:
-                    self._wait(entry.log, missing)
+                    self._wait(log, missing)
                     break
                 self._begin(full=False)
                 stamp, rank = self._place(entry, state)
@@ -443,13 +455,16 @@ class Journal:
 
     def entry(self, log: Log, seq: int) -> bytes:
         """The exact bytes of an entry that is held."""
-        return self._entry(self._logs[log], seq).raw
+        return self._entry(log, seq).raw
 
-    def _entry(self, state: _LogState, seq: int) -> Entry:
+    def _entry(self, log: Log, seq: int) -> Entry:
         query = "SELECT raw FROM entries WHERE log = ? AND seq = ?"
         with _explained(self._path):
-            row = self._db.execute(query, (state.id, seq)).fetchone()
-        return self._parsed(row[0] if row else b"")
+            row = self._db.execute(query, (self._logs[log].id, seq)).fetchone()
+        entry = self._parsed(row[0] if row else b"")
+        if (entry.log, entry.seq) != (log, seq):
+            raise _damaged(self._path)
+        return entry
 
     def _parsed(self, raw: bytes) -> Entry:
         """An entry from our own disk: if it is none, no far end is to blame."""
@@ -519,8 +534,7 @@ class Journal:
 
     def entries(self, log: Log, after: int, upto: int) -> Iterator[Entry]:
         """Entries after+1..upto of `log`."""
-        state = self._logs[log]
-        return (self._entry(state, seq) for seq in range(after + 1, upto + 1))
+        return (self._entry(log, seq) for seq in range(after + 1, upto + 1))
 
     def add_fork(self, one: bytes, other: bytes) -> bool:
         """Keeps the proof. True if its log was not marked yet. Raises RemoteError unless
@@ -569,6 +583,8 @@ def _explained(path: Path) -> Iterator[None]:
     """Says what SQLite says in words that tell what to do."""
     try:
         yield
+    except UnicodeDecodeError:  # SQLite quotes what it stumbles over
+        raise _damaged(path) from None
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "locked" in text:

@@ -86,7 +86,8 @@ class Loop:
 
         def read(_: int) -> None:
             for number in reader.recv(64):
-                ready(number)
+                if number in numbers:
+                    ready(number)
 
         self.watch(reader.fileno(), READ, read)
 
@@ -229,7 +230,8 @@ class Link:
     def outgoing(self) -> bytearray:
         """What is to be sent now; the socket deletes from its front what it took."""
         if self._plain and self._secured:
-            self._tls.write(b"".join(self._plain))
+            with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
+                self._tls.write(b"".join(self._plain))
             self._plain.clear()
         if self._outgoing.pending:
             self._cipher += self._outgoing.read()
@@ -239,7 +241,7 @@ class Link:
 
     def sent(self, count: int) -> None:
         del self._cipher[:count]
-        self.queued_bytes -= count
+        self.queued_bytes = max(0, self.queued_bytes - count)
 
 
 class Connection:
@@ -394,9 +396,10 @@ class Listener:
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def close(self) -> None:
-        self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
-        os.close(self._spare)
+        if self._socket.fileno() >= 0:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            os.close(self._spare)
 
 
 class Outlet:

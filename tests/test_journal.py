@@ -1,0 +1,1073 @@
+"""journal.py: the chain, the order, the seal. Signatures are stood in for by a hash, so
+that a thousand entries cost nothing; identity.py has the real ones."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from hashlib import sha512
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import journal as journals
+import protocol
+from journal import (
+    Conflict,
+    Gap,
+    Journal,
+    JournalError,
+    JournalLocked,
+    Known,
+    Stored,
+    check_run,
+)
+from protocol import POSTS, Entry, Head, RemoteError, parse_entry
+
+ME = b"me" * 16
+ALICE, BOB, CAROL = (letter * 40 for letter in (b"a", b"b", b"c"))
+SIGNATURE_BYTES = protocol.SIGNATURE_BYTES
+
+
+def sign(unsigned: bytes) -> bytes:
+    return sha512(b"signed: " + unsigned).digest()
+
+
+def verify(entry: Entry) -> bool:
+    return sign(entry.raw[:-SIGNATURE_BYTES]) == entry.signature
+
+
+class Author:
+    """Writes entries of one log."""
+
+    def __init__(self, log: bytes) -> None:
+        self.log = log
+        self.entries: list[bytes] = []
+
+    def says(
+        self,
+        *texts: str,
+        heads: tuple[Head, ...] = (),
+        time_ms: int = 0,
+        kind: int = POSTS,
+        body: bytes | None = None,
+        signed: bool = True,
+    ) -> bytes:
+        previous = parse_entry(self.entries[-1]).hash if self.entries else protocol.NO_PREVIOUS
+        head = Head(self.log, len(self.entries) + 1)
+        body = protocol.pack_posts(list(texts)) if body is None else body
+        unsigned = protocol.unsigned_entry(head, previous, time_ms, heads, kind, body)
+        self.entries.append(unsigned + (sign(unsigned) if signed else bytes(SIGNATURE_BYTES)))
+        return self.entries[-1]
+
+    def branch(self, seq: int) -> Author:
+        """The same author in another world, where all after `seq` is still unsaid."""
+        other = Author(self.log)
+        other.entries = self.entries[:seq]
+        return other
+
+    @property
+    def run(self) -> tuple[bytes, ...]:
+        return tuple(self.entries)
+
+
+def speaker(log: bytes, *texts: str) -> Author:
+    author = Author(log)
+    for text in texts:
+        author.says(text)
+    return author
+
+
+def opened(folder: Path, fresh: bytes = b"12345678") -> Journal:
+    journal = Journal(folder / "journal.db", verify)
+    journal.own_log(ME, fresh)
+    return journal
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = opened(tmp_path)
+    yield journal
+    try:
+        journal.close()
+    except JournalError:
+        pass  # closed by the test
+
+
+def write(journal: Journal, *texts: str, time_ms: int = 0) -> Stored:
+    return journal.write([(POSTS, protocol.pack_posts([t])) for t in texts], time_ms, sign)
+
+
+def texts_of(entries: list[Entry]) -> list[str]:
+    return [text for entry in entries for text in protocol.unpack_posts(entry.body)]
+
+
+def shown(journal: Journal, posts: int = 1000) -> list[str]:
+    return texts_of(journal.history(posts))
+
+
+def killed_after(work: Callable[[], Any]) -> Any:
+    """What `work` returns in a process that is then killed, as kill -9 does."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with os.fdopen(writer, "wb") as pipe:
+                pickle.dump(work(), pipe)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        result = pipe.read()
+    os.waitpid(child, 0)
+    return pickle.loads(result)
+
+
+def later(folder: Path) -> None:
+    """Returns when the file system's clock, a coarse one, has moved on."""
+    probe = folder / "probe"
+    probe.touch()
+    before = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == before:
+        probe.touch()
+    probe.unlink()
+
+
+def save(folder: Path, copy: Path) -> None:
+    copy.mkdir(exist_ok=True)
+    for name in ("journal.db", "journal.seal"):
+        (copy / name).unlink(missing_ok=True)
+        if (folder / name).exists():
+            shutil.copy2(folder / name, copy / name)
+
+
+def restore(copy: Path, folder: Path) -> None:
+    later(folder)
+    (folder / "journal.seal").unlink(missing_ok=True)
+    (folder / "journal.db-wal").unlink(missing_ok=True)
+    for name in ("journal.db", "journal.seal"):
+        if (copy / name).exists():
+            shutil.copy2(copy / name, folder / name)
+
+
+# ---------------------------------------------------------------- the chain
+
+
+def test_a_sound_run_is_taken_in_and_given_out_again_to_the_byte(journal: Journal) -> None:
+    alice = speaker(ALICE, "one", "two", "three")
+    stored = journal.append(alice.run)
+    assert isinstance(stored, Stored)
+    assert (stored.log, stored.seq, texts_of(stored.placed)) == (ALICE, 3, ["one", "two", "three"])
+    assert journal.frontier() == {ALICE: 3}
+    assert journal.run(ALICE, 0) == alice.run
+    assert journal.run(ALICE, 2) == alice.run[2:]
+    assert journal.run(ALICE, 3) == ()
+    assert [entry.raw for entry in journal.entries(ALICE, 1, 3)] == list(alice.run[1:])
+    assert journal.entry(ALICE, 2) == alice.run[1]
+
+
+def test_a_bad_last_signature_is_refused(journal: Journal) -> None:
+    alice = speaker(ALICE, "one")
+    alice.says("two", signed=False)
+    with pytest.raises(RemoteError, match="bad signature"):
+        journal.append(alice.run)
+    assert journal.frontier() == {}
+
+
+def test_a_later_signature_vouches_for_the_entries_before_it() -> None:
+    alice = Author(ALICE)
+    alice.says("one", signed=False)
+    alice.says("two")
+    assert [entry.seq for entry in check_run(alice.run, verify)] == [1, 2]
+
+
+def test_a_wrong_hash_of_the_entry_before_is_refused(journal: Journal) -> None:
+    alice, liar = speaker(ALICE, "one", "two"), speaker(ALICE, "uno", "due")
+    with pytest.raises(RemoteError, match="wrong hash"):
+        journal.append((alice.run[0], liar.run[1]))
+
+
+def test_a_run_with_a_hole_a_repetition_or_another_log_in_it_is_refused(journal: Journal) -> None:
+    one, two, three = speaker(ALICE, "one", "two", "three").run
+    for run in [(one, three), (two, one), (one, one), (one, *speaker(BOB, "x", "y").run[1:])]:
+        with pytest.raises(RemoteError, match="not one log's, or has a gap"):
+            journal.append(run)
+
+
+def test_bytes_that_are_no_entry_are_refused(journal: Journal) -> None:
+    for run in [(b"",), (b"junk",), (b"junk", speaker(ALICE, "one").run[0])]:
+        with pytest.raises(RemoteError):
+            journal.append(run)
+
+
+def test_a_run_that_begins_too_late_is_a_gap_and_changes_nothing(journal: Journal) -> None:
+    alice = speaker(ALICE, "one", "two", "three")
+    assert journal.append(alice.run[1:]) == Gap(ALICE)
+    assert journal.frontier() == {}
+    journal.append(alice.run[:1])
+    assert journal.append(alice.run[2:]) == Gap(ALICE)
+
+
+def test_of_an_overlapping_run_only_the_new_part_is_stored_and_placed(journal: Journal) -> None:
+    alice = speaker(ALICE, "one", "two", "three", "four")
+    journal.append(alice.run[:2])
+    assert journal.append(alice.run[:2]) == Known()
+    assert journal.append(alice.run[:1]) == Known()
+    stored = journal.append(alice.run[1:])
+    assert isinstance(stored, Stored) and texts_of(stored.placed) == ["three", "four"]
+    assert journal.run(ALICE, 0) == alice.run
+
+
+def test_two_entries_with_one_seq_are_a_conflict_and_ours_stays(journal: Journal) -> None:
+    alice = speaker(ALICE, "one", "two")
+    other = alice.branch(1)
+    other.says("zwei")
+    journal.append(alice.run)
+    assert journal.append(other.run) == Conflict(ALICE, alice.run[1], other.run[1])
+    assert journal.append(other.run[1:]) == Conflict(ALICE, alice.run[1], other.run[1])
+    assert journal.run(ALICE, 0) == alice.run
+
+
+def test_a_run_that_follows_another_entry_than_ours_is_a_conflict_without_proof(
+    journal: Journal,
+) -> None:
+    alice = speaker(ALICE, "one", "two")
+    other = alice.branch(1)
+    other.says("zwei")
+    other.says("drei")
+    journal.append(alice.run)
+    assert journal.append(other.run[2:]) == Conflict(ALICE, alice.run[1], None)
+
+
+def test_a_fork_that_goes_on_shows_both_entries_of_the_newest_common_seq(journal: Journal) -> None:
+    alice = speaker(ALICE, "one", "two", "three")
+    other = alice.branch(1)
+    for text in ("zwei", "drei", "vier"):
+        other.says(text)
+    journal.append(alice.run)
+    assert journal.append(other.run) == Conflict(ALICE, alice.run[2], other.run[2])
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_an_entry_without_a_signature_of_its_own_proves_no_fork(
+    journal: Journal, whose: str
+) -> None:
+    """Or an author could make two innocent members blame each other for a bad proof."""
+    alice = speaker(ALICE, "one")
+    other = alice.branch(1)
+    alice.says("two", signed=whose != "ours")
+    alice.says("three")
+    other.says("zwei", signed=whose != "theirs")
+    if whose == "theirs":
+        other.says("drei", signed=False)
+        other.says("vier")
+    journal.append(alice.run)
+    common = alice.run[1 if whose == "ours" else 2]
+    assert journal.append(other.run) == Conflict(ALICE, common, None)
+
+
+def test_the_proof_of_a_fork_is_kept_once_and_over_a_restart(tmp_path: Path) -> None:
+    alice = speaker(ALICE, "one")
+    other = speaker(ALICE, "eins")
+    journal = opened(tmp_path)
+    assert journal.add_fork(alice.run[0], other.run[0])
+    assert not journal.add_fork(other.run[0], alice.run[0])
+    journal.close()
+    journal = opened(tmp_path)
+    assert journal.forks == {ALICE: (alice.run[0], other.run[0])}
+    assert not journal.add_fork(alice.run[0], other.run[0])
+    journal.close()
+
+
+def test_what_is_no_proof_of_a_fork_is_refused(journal: Journal) -> None:
+    one, two = speaker(ALICE, "one", "two").run
+    unsigned = Author(ALICE)
+    unsigned.says("eins", signed=False)
+    for other in (one, two, speaker(BOB, "one").run[0]):
+        with pytest.raises(RemoteError, match="proves nothing"):
+            journal.add_fork(one, other)
+    with pytest.raises(RemoteError, match="bad signature"):
+        journal.add_fork(one, unsigned.run[0])
+    with pytest.raises(RemoteError):
+        journal.add_fork(one, b"junk")
+    assert journal.forks == {}
+
+
+def test_a_run_ends_at_an_entry_whose_own_signature_was_checked(journal: Journal) -> None:
+    alice = Author(ALICE)
+    for number in range(5):
+        alice.says(str(number) * 20_000, signed=number == 4)
+    journal.append(alice.run)
+    for number in range(5, 10):
+        alice.says(str(number) * 20_000, signed=number == 9)
+    journal.append(alice.run[5:])
+    assert journal.run(ALICE, 0) == alice.run[:5]  # six would fit a frame
+    assert journal.run(ALICE, 2) == alice.run[2:5]
+    assert journal.run(ALICE, 5) == alice.run[5:]
+
+
+def test_a_run_fills_a_frame_and_no_more(journal: Journal) -> None:
+    write(journal, *("x" * 1000 for _ in range(300)))
+    own = next(iter(journal.frontier()))
+    after, parts = 0, 0
+    while run := journal.run(own, after):
+        frame = protocol.encode(protocol.Entries(run))
+        last = after + len(run) == 300
+        assert last or len(frame) > protocol.MAX_FRAME_BYTES - 1500
+        after, parts = after + len(run), parts + 1
+    assert (after, parts) == (300, 3)
+
+
+def test_entries_of_unknown_kinds_are_kept_passed_on_and_not_shown(journal: Journal) -> None:
+    alice = Author(ALICE)
+    alice.says(kind=77, body=b"from the future")
+    alice.says("hello")
+    journal.append(alice.run)
+    assert journal.run(ALICE, 0) == alice.run
+    assert shown(journal) == ["hello"]
+
+
+def test_the_number_of_logs_has_a_limit(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "MAX_LOGS", 2)
+    journal.append(speaker(ALICE, "one").run)
+    bob = Author(BOB)
+    bob.says("waits", heads=(Head(CAROL, 1),))
+    journal.append(bob.run)  # no place is left to wait for Carol in, and nothing breaks
+    with pytest.raises(RemoteError, match="one log more than the 2 that fit"):
+        journal.append(speaker(CAROL, "one").run)
+    assert journal.frontier() == {ALICE: 1, BOB: 1}
+
+
+# ---------------------------------------------------------------- the order
+
+
+def test_an_entry_waits_until_all_that_its_author_had_seen_is_there(journal: Journal) -> None:
+    alice = speaker(ALICE, "question", "and another")
+    bob = Author(BOB)
+    bob.says("answer", heads=(Head(ALICE, 2),))
+    waiting = journal.append(bob.run)
+    assert isinstance(waiting, Stored) and (waiting.seq, waiting.placed) == (1, [])
+    assert shown(journal) == []
+    assert journal.frontier() == {BOB: 1}
+    first = journal.append(alice.run[:1])
+    assert isinstance(first, Stored) and texts_of(first.placed) == ["question"]
+    rest = journal.append(alice.run[1:])
+    assert isinstance(rest, Stored) and texts_of(rest.placed) == ["and another", "answer"]
+
+
+def test_a_chain_of_waiting_entries_is_placed_at_once(journal: Journal) -> None:
+    alice, bob, carol = speaker(ALICE, "1"), Author(BOB), Author(CAROL)
+    bob.says("2", heads=(Head(ALICE, 1),))
+    carol.says("3", heads=(Head(BOB, 1),))
+    bob.says("4", heads=(Head(CAROL, 1),))
+    journal.append(carol.run)
+    journal.append(bob.run)
+    stored = journal.append(alice.run)
+    assert isinstance(stored, Stored) and texts_of(stored.placed) == ["1", "2", "3", "4"]
+
+
+def test_an_answer_comes_after_its_question_though_its_clock_is_behind(journal: Journal) -> None:
+    alice, bob = Author(ALICE), Author(BOB)
+    alice.says("question", time_ms=5000)
+    bob.says("earlier", time_ms=4000)
+    bob.says("answer", time_ms=10, heads=(Head(ALICE, 1),))
+    journal.append(alice.run)
+    journal.append(bob.run)
+    assert shown(journal) == ["earlier", "question", "answer"]
+    assert shown(journal, 2) == ["question", "answer"]
+
+
+def test_an_entry_that_says_to_have_seen_itself_or_its_future_waits_for_ever_in_peace(
+    journal: Journal,
+) -> None:
+    alice, bob = Author(ALICE), Author(BOB)
+    alice.says("fine")
+    alice.says("impossible", heads=(Head(ALICE, 3),))
+    alice.says("behind it")
+    bob.says("circle", heads=(Head(CAROL, 1),))
+    carol = Author(CAROL)
+    carol.says("circle", heads=(Head(BOB, 1),))
+    for author in (alice, bob, carol):
+        journal.append(author.run)
+    assert shown(journal) == ["fine"]
+    assert journal.frontier() == {ALICE: 3, BOB: 1, CAROL: 1}
+
+
+def talk(random: Random, logs: int, entries: int) -> list[Author]:
+    """A conversation: whoever speaks has seen some of the others, and no clock is right."""
+    authors = [Author(bytes([65 + n]) * 40) for n in range(logs)]
+    for number in range(entries):
+        author = random.choice(authors)
+        seen = [
+            Head(other.log, random.randint(1, len(other.entries)))
+            for other in random.sample(authors, random.randint(0, logs))
+            if other is not author and other.entries
+        ]
+        time_ms = random.choice([0, 1000, random.randrange(2000)])
+        author.says(f"post {number}", heads=tuple(seen), time_ms=time_ms)
+    return authors
+
+
+def deliver(random: Random, authors: list[Author], journal: Journal) -> list[Entry]:
+    """Brings all entries, cut into runs at random, in an order at random; returns them as
+    they were placed."""
+    runs = []
+    for author in authors:
+        cuts = sorted(random.sample(range(1, len(author.run) + 1), len(author.run) // 3))
+        bounds = [0, *cuts, len(author.run)]
+        runs += [author.run[start:end] for start, end in pairwise(bounds) if start < end]
+    placed: list[Entry] = []
+    while runs:
+        random.shuffle(runs)
+        late = []
+        for run in runs:
+            outcome = journal.append(run)
+            if isinstance(outcome, Gap):
+                late.append(run)
+            else:
+                assert isinstance(outcome, Stored)
+                placed += outcome.placed
+        runs = late
+    return placed
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 40))
+def test_two_journals_fed_in_different_orders_have_one_history(
+    seed: int, logs: int, entries: int
+) -> None:
+    random = Random(seed)
+    authors = talk(random, logs, entries)
+    histories, heads = [], []
+    for _ in range(2):
+        with TemporaryDirectory() as folder:
+            journal = opened(Path(folder))
+            placed = deliver(random, authors, journal)
+            assert_causal(placed)
+            history = journal.history(10**9)
+            assert_causal(history)
+            assert len(history) == len(placed) == entries
+            histories.append(history)
+            (mine,) = write(journal, "seen").placed
+            heads.append(set(mine.heads))
+            assert journal.history(10**9)[-1] == mine
+            journal.close()
+    assert histories[0] == histories[1]
+    assert heads[0] == heads[1]
+
+
+def assert_causal(entries: list[Entry]) -> None:
+    seen = dict.fromkeys((entry.log for entry in entries), 0)
+    for entry in entries:
+        assert seen[entry.log] == entry.seq - 1
+        assert all(seen[head.log] >= head.seq for head in entry.heads)
+        seen[entry.log] = entry.seq
+
+
+def test_entries_that_waited_at_the_end_wait_again_after_the_next_start(tmp_path: Path) -> None:
+    bob = Author(BOB)
+    bob.says("answer", heads=(Head(ALICE, 1),))
+    journal = opened(tmp_path)
+    journal.append(bob.run)
+    journal.close()
+    journal = opened(tmp_path)
+    stored = journal.append(speaker(ALICE, "question").run)
+    assert isinstance(stored, Stored) and texts_of(stored.placed) == ["question", "answer"]
+    journal.close()
+
+
+def test_history_is_the_last_posts_and_whole_entries(journal: Journal) -> None:
+    alice = Author(ALICE)
+    alice.says("1", "2", time_ms=1)
+    alice.says("3", "4", "5", time_ms=2)
+    alice.says("6", time_ms=3)
+    journal.append(alice.run)
+    assert shown(journal, 0) == []
+    assert shown(journal, 1) == ["6"]
+    assert shown(journal, 2) == ["3", "4", "5", "6"]
+    assert shown(journal, 4) == ["3", "4", "5", "6"]
+    assert shown(journal, 5) == ["1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff\xff\xff", b"", b"\0\0\0\x09\0\0\0\1x"])
+def test_an_entry_that_lies_about_its_posts_hides_nobody_elses(
+    journal: Journal, body: bytes
+) -> None:
+    alice = speaker(ALICE, "1", "2", "3")
+    alice.says(body=body)
+    journal.append(alice.run)
+    assert shown(journal, 2) == ["2", "3"]
+
+
+# ---------------------------------------------------------------- own entries
+
+
+def test_what_one_writes_names_what_one_had_seen_and_nothing_twice(journal: Journal) -> None:
+    alice, bob = speaker(ALICE, "1", "2"), Author(BOB)
+    bob.says("3", heads=(Head(ALICE, 1),))
+    journal.append(alice.run[:1])
+    journal.append(bob.run)
+    (first,) = write(journal, "I saw both").placed
+    assert first.heads == (Head(BOB, 1),)  # who had seen Alice's
+    (second,) = write(journal, "nothing new").placed
+    assert second.heads == ()
+    journal.append(alice.run[1:])
+    (third,) = write(journal, "now there is").placed
+    assert third.heads == (Head(ALICE, 2),)
+
+
+def test_what_waits_is_not_named_as_seen(journal: Journal) -> None:
+    bob = Author(BOB)
+    bob.says("answer", heads=(Head(ALICE, 1),))
+    journal.append(bob.run)
+    (mine,) = write(journal, "I saw nothing").placed
+    assert mine.heads == ()
+
+
+def test_what_was_seen_is_still_known_after_the_next_start(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append(speaker(ALICE, "1").run)
+    journal.append(speaker(BOB, "2").run)
+    journal.close()
+    journal = opened(tmp_path)
+    (mine,) = write(journal, "both").placed
+    assert set(mine.heads) == {Head(ALICE, 1), Head(BOB, 1)}
+    journal.close()
+
+
+def test_more_heads_than_fit_are_named_by_the_next_entries(journal: Journal) -> None:
+    for number in range(protocol.MAX_HEADS + 10):
+        journal.append(speaker(number.to_bytes(40, "big"), "hi").run)
+    first, second, third = write(journal, "one", "two", "three").placed
+    assert (len(first.heads), len(second.heads), third.heads) == (protocol.MAX_HEADS, 10, ())
+    assert len({*first.heads, *second.heads}) == protocol.MAX_HEADS + 10
+
+
+def test_own_entries_of_one_turn_follow_one_another_and_are_placed(journal: Journal) -> None:
+    stored = write(journal, "one", "two", time_ms=7)
+    assert (stored.log, stored.seq) == (ME + b"12345678", 2)
+    assert check_run(tuple(entry.raw for entry in stored.placed), verify) == stored.placed
+    assert [entry.time_ms for entry in stored.placed] == [7, 7]
+    assert write(journal, "three").placed[0].previous == stored.placed[1].hash
+
+
+def test_writing_before_the_log_is_known_is_a_mistake(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", verify)
+    with pytest.raises(ValueError, match="own_log"):
+        write(journal, "one")
+    journal.close()
+
+
+def test_names_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    alice, bob = Author(ALICE), Author(BOB)
+    alice.says(kind=protocol.NAME, body=b"alice")
+    alice.says(kind=protocol.NAME, body="Älice".encode())
+    bob.says(kind=protocol.NAME, body=b"b\xffb")
+    bob.says(kind=protocol.NAME, body=b"n" * (protocol.MAX_NAME_BYTES + 1))
+    journal.append(alice.run)
+    journal.append(bob.run)
+    assert journal.names == {ALICE[:32]: "Älice", BOB[:32]: "b\ufffdb"}
+    journal.close()
+    journal = opened(tmp_path)
+    assert journal.names == {ALICE[:32]: "Älice", BOB[:32]: "b\ufffdb"}
+    journal.close()
+
+
+def test_two_logs_of_one_author_give_it_one_name_whichever_arrives_first(tmp_path: Path) -> None:
+    old, new = Author(ALICE), Author(ALICE[:32] + b"later...")
+    old.says(kind=protocol.NAME, body=b"old", time_ms=1)
+    new.says(kind=protocol.NAME, body=b"new", time_ms=2)
+    for number, runs in enumerate(((old.run, new.run), (new.run, old.run))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for again in (False, True):  # and once more, from the disk
+            journal = opened(folder)
+            for run in () if again else runs:
+                journal.append(run)
+            assert journal.names == {ALICE[:32]: "new"}
+            journal.close()
+
+
+# ---------------------------------------------------------------- durability and its cost
+
+
+def test_all_that_was_committed_survives_a_kill(tmp_path: Path) -> None:
+    alice = speaker(ALICE, "1", "2")
+
+    def work() -> tuple[bytes, ...]:
+        journal = opened(tmp_path)
+        journal.append(alice.run)
+        write(journal, "mine")
+        journal.commit()
+        write(journal, "never committed, so never sent")
+        return journal.run(ME + b"12345678", 0)[:1]
+
+    mine = killed_after(work)
+    journal = opened(tmp_path, b"another1")
+    assert journal.frontier() == {ALICE: 2, ME + b"12345678": 1}
+    assert journal.run(ALICE, 0) == alice.run
+    assert journal.run(ME + b"12345678", 0) == mine
+    assert shown(journal) == ["1", "2", "mine"]
+    assert write(journal, "on").placed[0].heads == (Head(ME + b"12345678", 1),)
+    journal.close()
+
+
+def test_a_start_after_a_kill_syncs_what_it_is_going_to_tell_of(tmp_path: Path) -> None:
+    def work() -> None:
+        journal = opened(tmp_path)
+        journal.append(speaker(ALICE, "1").run)
+        journal.commit()
+
+    killed_after(work)
+    journal = opened(tmp_path)
+    assert journal.frontier() == {ALICE: 1}
+    assert journal.syncs == 1
+    journal.close()
+    journal = opened(tmp_path)
+    assert (journal.commits, journal.syncs) == (0, 0)
+    journal.close()
+
+
+def test_a_turn_with_entries_of_others_is_one_commit_and_no_sync_until_asked(
+    journal: Journal,
+) -> None:
+    for log in (ALICE, BOB, CAROL):
+        journal.append(speaker(log, "1", "2").run)
+    assert not journal.commit()
+    assert (journal.commits, journal.syncs) == (1, 0)
+    assert not journal.commit()
+    assert journal.commits == 1
+    journal.sync()
+    assert journal.syncs == 1
+    assert journal.commit()
+    journal.sync()
+    assert journal.syncs == 1
+
+
+def test_a_turn_with_own_entries_is_one_commit_and_one_sync(journal: Journal) -> None:
+    write(journal, "1", "2")
+    write(journal, "3")
+    journal.append(speaker(ALICE, "1").run)
+    assert journal.commit()
+    assert (journal.commits, journal.syncs) == (1, 1)
+    journal.sync()
+    assert (journal.commits, journal.syncs) == (1, 1)
+
+
+def test_a_sync_for_own_entries_is_one_for_those_of_others_too(journal: Journal) -> None:
+    journal.append(speaker(ALICE, "1").run)
+    journal.commit()
+    write(journal, "mine")
+    assert journal.commit()
+    journal.append(speaker(BOB, "1").run)
+    write(journal, "mine")
+    assert journal.commit()
+    assert journal.syncs == 2
+
+
+def test_a_turn_without_news_costs_nothing(journal: Journal) -> None:
+    alice = speaker(ALICE, "1", "2")
+    journal.append(alice.run)
+    journal.commit()
+    journal.append(alice.run)
+    journal.append(speaker(BOB, "1", "2").run[1:])
+    journal.append(speaker(ALICE, "eins", "zwei").run)
+    assert journal.commits == 1
+    journal.commit()
+    assert journal.commits == 1
+
+
+def test_the_journal_is_readable_by_its_owner_only(journal: Journal, tmp_path: Path) -> None:
+    write(journal, "secret")
+    journal.commit()
+    journal.close()
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "journal.seal"}
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+
+
+# ---------------------------------------------------------------- the seal
+
+
+def begun(folder: Path) -> bytes:
+    """A folder whose journal was written and closed in good order; the log it wrote."""
+    folder.mkdir(exist_ok=True)
+    journal = opened(folder, b"first001")
+    log = write(journal, "1", "2").log
+    journal.close()
+    return log
+
+
+def goes_on_with(folder: Path) -> tuple[bytes, int]:
+    """What the next start writes: the log and the seq."""
+    journal = opened(folder, b"fresh002")
+    stored = write(journal, "next")
+    journal.close()
+    return stored.log, stored.seq
+
+
+NEW_LOG = (ME + b"fresh002", 1)
+
+
+def test_after_a_clean_end_the_log_goes_on(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    assert goes_on_with(tmp_path) == (log, 3)
+    assert goes_on_with(tmp_path) == (log, 4)
+
+
+def test_a_start_that_writes_nothing_keeps_the_log(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    opened(tmp_path).close()
+    assert goes_on_with(tmp_path) == (log, 3)
+
+
+def test_a_folder_that_was_moved_keeps_the_log(tmp_path: Path) -> None:
+    log = begun(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert goes_on_with(tmp_path / "there") == (log, 3)
+
+
+def test_after_a_kill_a_new_log_begins(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    killed_after(lambda: opened(tmp_path).frontier())
+    assert goes_on_with(tmp_path) == NEW_LOG
+    assert log != NEW_LOG[0]
+
+
+def test_a_close_without_a_seal_lets_a_new_log_begin(tmp_path: Path) -> None:
+    begun(tmp_path)
+    opened(tmp_path).close(sealed=False)
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_a_deleted_journal_lets_a_new_log_begin(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "journal.db").unlink()
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_journal_put_back_from_an_old_copy_lets_a_new_log_begin(
+    tmp_path: Path, in_place: bool
+) -> None:
+    folder, copy = tmp_path / "data", tmp_path / "copy"
+    begun(folder)
+    save(folder, copy)
+    goes_on_with(folder)
+    if not in_place:
+        (folder / "journal.db").unlink()
+    restore(copy, folder)
+    assert goes_on_with(folder) == NEW_LOG
+
+
+def test_a_copy_put_back_over_a_journal_that_did_not_change_lets_a_new_log_begin(
+    tmp_path: Path,
+) -> None:
+    begun(tmp_path / "data")
+    save(tmp_path / "data", tmp_path / "copy")
+    restore(tmp_path / "copy", tmp_path / "data")
+    assert goes_on_with(tmp_path / "data") == NEW_LOG
+
+
+def test_a_cloned_folder_begins_a_new_log_and_the_original_goes_on(tmp_path: Path) -> None:
+    log = begun(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert goes_on_with(tmp_path / "two") == NEW_LOG
+    assert goes_on_with(tmp_path / "one") == (log, 3)
+
+
+def test_another_writer_breaks_the_seal(tmp_path: Path) -> None:
+    begun(tmp_path)
+    later(tmp_path)
+    other = sqlite3.connect(tmp_path / "journal.db")
+    other.execute("DELETE FROM entries WHERE seq = 2")
+    other.commit()
+    other.close()
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_a_seal_of_another_author_is_not_taken(tmp_path: Path) -> None:
+    begun(tmp_path)
+    journal = Journal(tmp_path / "journal.db", verify)
+    assert journal.own_log(b"another key" + bytes(21), b"fresh002") == (
+        b"another key" + bytes(21) + b"fresh002"
+    )
+    journal.close()
+
+
+@pytest.mark.parametrize("seal", [b"", b"\xff" * 100, b"00 1 2", b"zz" * 40, b"zz" * 40 + b" "])
+def test_a_seal_that_makes_no_sense_is_no_seal(tmp_path: Path, seal: bytes) -> None:
+    begun(tmp_path)
+    stat = (tmp_path / "journal.db").stat()
+    fingerprint = f"{stat.st_ino} {stat.st_ctime_ns}".encode()
+    (tmp_path / "journal.seal").write_bytes(seal + fingerprint)
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_the_seal_is_gone_before_anything_is_written_under_it(tmp_path: Path) -> None:
+    begun(tmp_path)
+    journal = opened(tmp_path)
+    assert not (tmp_path / "journal.seal").exists()
+    journal.close()
+
+
+def test_own_entries_come_back_from_others_after_a_loss(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    journal = opened(tmp_path)
+    lost = journal.run(log, 0)
+    journal.close()
+    (tmp_path / "journal.db").unlink()
+    journal = opened(tmp_path, b"fresh002")
+    write(journal, "where is all that I said?")
+    assert isinstance(journal.append(lost), Stored)
+    assert set(journal.frontier()) == {log, ME + b"fresh002"}
+    journal.close()
+
+
+class Life:
+    """One folder, what happens to it, and every entry that was ever written from it."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.folder = base / "data"
+        self.folder.mkdir()
+        self.starts = 0
+        self.written: dict[tuple[bytes, int], bytes] = {}
+
+    def session(self, turns: int, end: str) -> None:
+        self.starts += 1
+
+        def work() -> list[bytes]:
+            journal = opened(self.folder, self.starts.to_bytes(8, "big"))
+            raws = []
+            for turn in range(turns):
+                stored = write(journal, f"start {self.starts}, turn {turn}")
+                raws += [entry.raw for entry in stored.placed]
+                journal.commit()
+            if end == "close":
+                journal.close()
+            elif end == "kill in a turn":
+                write(journal, "not committed")  # so it never leaves
+            return raws
+
+        for raw in work() if end == "close" else killed_after(work):
+            entry = parse_entry(raw)
+            assert self.written.setdefault((entry.log, entry.seq), raw) == raw, "a fork"
+
+    def then(self, what: str) -> None:
+        copy = self.base / "copy"
+        if what == "save":
+            save(self.folder, copy)
+        elif what == "restore" and copy.exists():
+            restore(copy, self.folder)
+        elif what == "delete":
+            (self.folder / "journal.db").unlink()
+        elif what == "move to a clone":
+            clone = self.base / f"clone {self.starts}"
+            shutil.copytree(self.folder, clone)
+            self.folder = clone
+        elif what == "back to the first":
+            self.folder = self.base / "data"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from(["close", "close", "close", "kill", "kill in a turn"]),
+            st.sampled_from(
+                ["nothing", "save", "restore", "delete", "move to a clone", "back to the first"]
+            ),
+        ),
+        max_size=7,
+    )
+)
+def test_a_log_is_never_forked_whatever_happens_to_the_folder(
+    story: list[tuple[int, str, str]],
+) -> None:
+    with TemporaryDirectory() as base:
+        life = Life(Path(base))
+        for turns, end, after in [*story, (1, "close", "nothing")]:
+            life.session(turns, end)
+            life.then(after)
+
+
+# ---------------------------------------------------------------- what can be wrong with it
+
+
+def assert_one_clear_line(error: BaseException, path: Path) -> None:
+    assert str(path) in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_second_opener_is_told_that_the_folder_is_in_use(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with pytest.raises(JournalLocked) as locked:
+        Journal(tmp_path / "journal.db", verify)
+    assert str(locked.value) == (
+        f"{tmp_path} is in use by another selchat; give this one its own --data"
+    )
+    write(journal, "still here")
+    journal.close()
+    assert goes_on_with(tmp_path) == (ME + b"12345678", 2)
+
+
+def test_another_process_is_told_that_the_folder_is_in_use(tmp_path: Path) -> None:
+    def work() -> str:
+        try:
+            opened(tmp_path)
+        except JournalLocked as error:
+            return str(error)
+        return "opened"
+
+    journal = opened(tmp_path)
+    assert "in use by another selchat" in killed_after(work)
+    journal.close()
+
+
+@pytest.mark.parametrize("content", [b"hello, I am a text\n" * 100, Random(1).randbytes(8192)])
+def test_a_file_that_is_no_database_is_told_in_one_clear_line(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+        Journal(path, verify)
+    assert_one_clear_line(error.value, path)
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_is_a_new_journal(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").touch()
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_a_database_of_a_newer_selchat_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 2")
+    database.close()
+    with pytest.raises(JournalError, match="newer selchat") as error:
+        Journal(path, verify)
+    assert_one_clear_line(error.value, path)
+
+
+def filled(folder: Path) -> bytes:
+    """The bytes of a journal with much in it."""
+    journal = opened(folder)
+    bob = Author(BOB)
+    bob.says("waits", heads=(Head(CAROL, 1),))
+    for author in (*talk(Random(1), 3, 60), bob):
+        journal.append(author.run)
+    alice = Author(ALICE)
+    alice.says(kind=protocol.NAME, body=b"alice")
+    journal.append(alice.run)
+    write(journal, *(str(number) * 100 for number in range(50)))
+    journal.add_fork(speaker(ALICE, "1").run[0], speaker(ALICE, "2").run[0])
+    journal.close()
+    return (folder / "journal.db").read_bytes()
+
+
+def use(folder: Path) -> None:
+    """All that a journal can be asked."""
+    journal = opened(folder)
+    try:
+        for log, seq in journal.frontier().items():
+            journal.run(log, 0)
+            journal.entry(log, seq)
+            list(journal.entries(log, 0, seq))
+        journal.history(1000)
+        journal.append(speaker(CAROL, "1").run)
+        write(journal, "more")
+    finally:
+        try:
+            journal.close()
+        except JournalError:
+            pass
+
+
+def test_a_truncated_journal_is_told_in_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    whole = filled(tmp_path)
+    path.write_bytes(whole[: len(whole) // 2 // 4096 * 4096])
+    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+        use(tmp_path)
+    assert_one_clear_line(error.value, path)
+
+
+def test_a_damaged_page_anywhere_is_harmless_or_told_in_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    whole = filled(tmp_path)
+    random = Random(1)
+    told = 0
+    for page in range(0, len(whole), 4096):
+        for size in (8, 200, 4096):
+            damaged = bytearray(whole)
+            start = page + random.randrange(4096 - size + 1)
+            damaged[start : start + size] = random.randbytes(size)
+            path.write_bytes(damaged)
+            try:
+                use(tmp_path)
+            except JournalError as error:
+                told += 1
+                assert_one_clear_line(error, path)
+    assert told > len(whole) // 4096  # whole pages of noise can't be overlooked
+
+
+@pytest.mark.parametrize("raw", [b"", speaker(ALICE, "not mine").run[0]])
+def test_an_entry_damaged_on_disk_is_told_in_one_clear_line(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "journal.db"
+    log = begun(tmp_path)
+    database = sqlite3.connect(path)
+    database.execute("UPDATE entries SET raw = ? WHERE seq = 1", (raw,))
+    database.commit()
+    database.close()
+    journal = opened(tmp_path)
+    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+        journal.entry(log, 1)
+    assert_one_clear_line(error.value, path)
+    with pytest.raises(JournalError, match="is damaged; move it away"):
+        list(journal.entries(log, 0, 2))
+    if not raw:
+        with pytest.raises(JournalError, match="is damaged; move it away"):
+            journal.history(10)
+    journal.close()
+
+
+def test_a_damaged_entry_that_waited_names_no_log_that_is_not_there(tmp_path: Path) -> None:
+    bob = Author(BOB)
+    bob.says("answer", heads=(Head(ALICE, 1),))
+    journal = opened(tmp_path)
+    journal.append(bob.run)
+    journal.close()
+    database = sqlite3.connect(tmp_path / "journal.db")
+    database.execute("UPDATE entries SET raw = ?", (bytes([0x80]) + bob.run[0][1:],))
+    database.commit()
+    database.close()
+    with pytest.raises(JournalError, match="is damaged; move it away"):
+        opened(tmp_path)
+
+
+def test_a_damaged_schema_that_is_no_text_is_told_in_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    whole = filled(tmp_path)
+    path.write_bytes(whole.replace(b"CREATE INDEX history", b"CREATE IND\xffX history"))
+    with pytest.raises(JournalError) as error:
+        opened(tmp_path)
+    assert_one_clear_line(error.value, path)
+
+
+def test_a_folder_that_is_not_there_is_the_callers_to_explain(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Journal(tmp_path / "nowhere" / "journal.db", verify)
