@@ -447,6 +447,7 @@ class Mesh:
         self._strangers = 0
         self._strangers_at = float("-inf")
         self._leaving = False
+        self._dialing = 0  # OpenLinks whose LinkOpened has not come yet
         self._actions: list[Action] = []
         self._now = 0.0
 
@@ -507,8 +508,13 @@ class Mesh:
         return known
 
     def _forget_one(self) -> bool:
-        """Makes room: the address that failed most, of those that no person named."""
-        idle = [k for k in self.known.values() if k.source != "you" and k.link is None]
+        """Makes room: the address that failed most, of those that no person named and
+        where no linked member is."""
+        idle = [
+            known
+            for known in self.known.values()
+            if known.source != "you" and known.link is None and not self._settled(known)
+        ]
         if idle:
             del self.known[max(idle, key=lambda k: k.failures).address]
         return bool(idle)
@@ -531,7 +537,7 @@ class Mesh:
         for known in list(self.known.values()):
             if known.next_try is None or known.next_try > self._now or self._leaving:
                 continue
-            if len(self.links) >= self._dial_limit():
+            if len(self.links) + self._dialing >= self._dial_limit():
                 return
             known.next_try = None
             full = len(self.members) >= self._max_links and known.member not in self.members
@@ -541,10 +547,11 @@ class Mesh:
             if self._settled(known):
                 continue
             known.link = -1  # until LinkOpened tells its number
+            self._dialing += 1
             self._do(OpenLink(known.address))
 
     def _dial_again(self, known: Known, reason: str) -> None:
-        known.link = None
+        known.link, known.next_try = None, None
         known.failures += 1
         if self._settled(known) or known.is_self:
             return
@@ -563,6 +570,7 @@ class Mesh:
         link = Link(event.link, event.address, event.dialed, self._now)
         self.links[link.id] = link
         if event.dialed:
+            self._dialing -= 1
             if event.address in self.known:
                 self.known[event.address].link = link.id
             return
@@ -621,6 +629,8 @@ class Mesh:
         if member not in self.members and len(self.members) >= 2 * self._max_links:
             self._do(SendMessage(link.id, Bye("full: linked to as many as it can")))
             self._close(link)
+            if link.dialed and link.address in self.known:
+                self._dial_again(self.known[link.address], "full")
             return
         if not link.greeted:
             link.greeted = True
@@ -775,8 +785,10 @@ class Mesh:
             if not host or not port or member == self.me:
                 continue
             known = self._learn((host, port), "hearsay", member)
-            if known is not None and member not in self.members and not known.failures:
-                self._dial_soon(known, 0.0 if self.me < member else HEARSAY_S)
+            if known is not None and member not in self.members:
+                wait_s = 0.0 if self.me < member else HEARSAY_S
+                # It is there, so it is worth asking, but not at each mention.
+                self._dial_soon(known, BACKOFF_NAMED_S if known.failures else wait_s)
 
     def _tell_peers(self) -> None:
         if self._peers_at is None:
@@ -873,7 +885,9 @@ class Mesh:
         elif event.log not in link.parted:
             # Theirs follows another entry than ours: show them ours, and they have proof.
             link.parted[event.log] = None
-            self._do(SendEntries(link.id, event.log, event.seq - 1))
+            link.sent[event.log] = event.seq - 1
+            link.lacking[event.log] = None
+            self._feed(link)
 
     def _fork_kept(self, event: ForkKept) -> None:
         self.forks[event.log] = event.proof

@@ -1,0 +1,900 @@
+"""The mesh, as transcripts: `>>` what happens to it, and `<<` all that it does about it.
+
+`me` is the node that is tested; the id of `ann` is smaller, the id of `zoe` larger. A
+transcript is exact: an action too many, too few or elsewhere fails it, and so does a
+TimePassed at any other time than the one at which the mesh asked for it.
+"""
+
+from dataclasses import fields, is_dataclass
+from itertools import count, pairwise
+from random import Random
+from typing import Any
+
+import pytest
+
+import mesh
+import protocol
+from mesh import (
+    AddressLearned,
+    CloseLink,
+    Event,
+    LinkClosed,
+    LinkOpened,
+    LinkSecured,
+    Mesh,
+    MessageReceived,
+    OpenLink,
+    RunStored,
+    SendEntries,
+    SendMessage,
+    ShowLink,
+    ShowNotice,
+    TimePassed,
+)
+from protocol import Entry, Fork, Frontier, Have, Head, Hello, Log, Peer, Peers
+
+ANN, ME, ZOE, BOB = (letter * 32 for letter in (b"A", b"M", b"Z", b"B"))
+ANN_LOG, MY_LOG, ZOE_LOG, BOB_LOG = (member + bytes(8) for member in (ANN, ME, ZOE, BOB))
+ANN_AT, ME_AT, ZOE_AT, BOB_AT = ((f"10.0.0.{n}", 5000) for n in (1, 2, 3, 4))
+STARTED_MS = 1_000_000
+MY_HELLO = Hello("me", 5000, 1)
+PROOF = Fork(b"one", b"other")
+
+
+def entry(log: Log, seq: int, time_ms: int = STARTED_MS) -> Entry:
+    return Entry(log, seq, protocol.NO_PREVIOUS, time_ms, (), protocol.POSTS, b"", b"")
+
+
+NAMES: dict[str, Any] = {**vars(protocol), **vars(mesh)}
+NAMES |= {name: value for name, value in globals().items() if name.isupper() or name == "entry"}
+BY_BYTES = {v: name for name, v in NAMES.items() if isinstance(v, bytes) and len(v) >= 32}
+BY_BYTES |= {v: n for n, v in NAMES.items() if n.endswith("_AT")}
+
+
+class Highest(Random):
+    """Random numbers that are exact in a transcript: always the upper end."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class Script:
+    """One mesh, and what happens to it."""
+
+    def __init__(self, random: Random | None = None, **options: Any) -> None:
+        defaults: dict[str, Any] = {
+            "log": MY_LOG,
+            "name": "me",
+            "port": 5000,
+            "instance": 1,
+            "random": random or Highest(),
+            "frontier": {},
+            "forks": {},
+            "named": True,
+            "started": 0.0,
+            "started_ms": STARTED_MS,
+        }
+        self.mesh = Mesh(**(defaults | options))
+        self.now = 0.0
+
+    def play(self, transcript: str) -> None:
+        event, at, expected = "", 0, list[str]()
+        for number, line in enumerate([*transcript.strip().splitlines(), "0 >> end"]):
+            stamp, mark, text = line.strip().rpartition(">> ")
+            if not mark:
+                expected.append(text.removeprefix("<< "))
+                continue
+            if event:
+                self._step(f"line {at}: {event}", event, expected)
+            if text != "end":
+                self.now = float(stamp) if stamp.strip() else self.now
+            event, at, expected = text, number + 1, []
+
+    def _step(self, where: str, text: str, expected: list[str]) -> None:
+        due, event = self.mesh.deadline(), eval(text, NAMES)
+        if isinstance(event, TimePassed):
+            assert due is not None and due == pytest.approx(self.now), where
+            self.now = due
+        assert due is None or due >= self.now - 1e-9, f"{where} comes after a deadline"
+        done = [shown(action) for action in self.mesh.handle(event, self.now)]
+        assert done == [shown(eval(action, NAMES)) for action in expected], where
+
+    def do(self, *events: Event) -> list[mesh.Action]:
+        return [action for event in events for action in self.mesh.handle(event, self.now)]
+
+    def link(self, member: bytes, number: int, *heads: Head) -> None:
+        """A link that has called, from a node that can't be called back, and is settled."""
+        self.do(LinkOpened(number, ("10.0.0.9", 40_000 + number), dialed=False))
+        self.do(LinkSecured(number, member))
+        self.do(MessageReceived(number, Hello(f"{member[:1].decode()}.", 0, number)))
+        self.do(MessageReceived(number, Have(heads)))
+        self.sleep(mesh.PEERS_S)
+
+    def sleep(self, seconds: float) -> list[tuple[float, mesh.Action]]:
+        """What the mesh does by itself in that time, and when."""
+        end, done = self.now + seconds, list[tuple[float, mesh.Action]]()
+        while (due := self.mesh.deadline()) is not None and due <= end:
+            self.now = max(due, self.now)
+            done += [(self.now, action) for action in self.do(TimePassed())]
+        self.now = end
+        return done
+
+
+def shown(thing: Any) -> str:
+    """All of it (the repr of some actions leaves out what a person has no use for)."""
+    if isinstance(thing, bytes | tuple) and thing in BY_BYTES:
+        return BY_BYTES[thing]
+    names = (
+        [f.name for f in fields(thing)] if is_dataclass(thing) else getattr(thing, "_fields", ())
+    )
+    if names:
+        inside = ", ".join(f"{name}={shown(getattr(thing, name))}" for name in names)
+        return f"{type(thing).__name__}({inside})"
+    if isinstance(thing, tuple):
+        return f"({', '.join(map(shown, thing))})"
+    return repr(thing)
+
+
+# Addresses
+
+
+def test_an_address_is_dialed_until_it_answers_and_said_once_that_it_does_not() -> None:
+    Script().play("""
+        0.000 >> AddressLearned(ZOE_AT, "you")
+              << RememberAddress(ZOE_AT, "you", None, False)
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(1, ZOE_AT, True)
+        0.001 >> LinkClosed(1, "connection refused")
+              << ShowNotice("10.0.0.3:5000 does not answer yet (connection refused); trying on")
+        0.501 >> TimePassed()
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(2, ZOE_AT, True)
+              >> LinkClosed(2, "connection refused")
+        1.501 >> TimePassed()
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(3, ZOE_AT, True)
+              >> LinkSecured(3, ZOE)
+              << RememberAddress(ZOE_AT, "you", ZOE, True)
+              << SendMessage(3, MY_HELLO)
+        1.510 >> MessageReceived(3, Hello("zoe", 5000, 7))
+              << ShowLink("up", ZOE, "zoe", ZOE_AT)
+              << SendMessage(3, Have(()))
+        1.551 >> TimePassed()
+              << SendMessage(3, Peers((Peer(ZOE, *ZOE_AT),)))
+    """)
+
+
+def tries(source: str, seed: int, seconds: float) -> list[float]:
+    """When an address that never answers is dialed."""
+    script, at = Script(Random(seed)), [0.0]
+    assert OpenLink(ZOE_AT) in script.do(AddressLearned(ZOE_AT, source))
+    for link in count(1):
+        script.do(LinkOpened(link, ZOE_AT, dialed=True), LinkClosed(link, "refused"))
+        due = script.mesh.deadline()
+        assert due is not None
+        if due > seconds:
+            break
+        script.sleep(due - script.now)
+        at.append(due)
+    return at
+
+
+@pytest.mark.parametrize(
+    ("source", "cap"), [("you", mesh.BACKOFF_NAMED_S), ("hearsay", mesh.BACKOFF_OTHERS_S)]
+)
+def test_back_off_doubles_up_to_its_cap_and_goes_on_for_ever(source: str, cap: float) -> None:
+    at = tries(source, 1, 200_000.0)
+    waits = [after - before for before, after in pairwise(at)]
+    assert len(waits) > 300
+    for number, wait in enumerate(waits, 1):
+        full = min(cap, mesh.BACKOFF_S * 2.0 ** min(number, 30))
+        assert full / 2 <= wait <= full + 1e-6
+    assert len({round(wait, 6) for wait in waits[-100:]}) > 90  # no two wait alike
+
+
+def test_the_jitter_comes_from_the_random_numbers_that_are_handed_in() -> None:
+    assert tries("you", 1, 60.0) == tries("you", 1, 60.0) != tries("you", 2, 60.0)
+
+
+def test_an_address_that_answers_as_oneself_is_not_dialed_again() -> None:
+    script = Script()
+    script.play("""
+        0.000 >> AddressLearned(ME_AT, "you")
+              << RememberAddress(ME_AT, "you", None, False)
+              << OpenLink(ME_AT)
+              >> LinkOpened(1, ME_AT, True)
+              >> LinkOpened(2, ("10.0.0.2", 40000), False)
+              >> LinkSecured(1, ME)
+              << ShowNotice("10.0.0.2:5000 is this very node")
+              << CloseLink(1)
+              >> LinkSecured(2, ME)
+              >> LinkClosed(2, "closed without a goodbye")
+              >> AddressLearned(ME_AT, "you")
+    """)
+    assert script.mesh.deadline() is None and not script.mesh.links
+
+
+def test_a_caller_is_called_back_and_its_address_passed_on_only_when_proven() -> None:
+    script = Script()
+    script.link(ANN, 1)
+    script.play("""
+        1.000 >> LinkOpened(2, ("10.0.0.3", 40000), False)
+              >> LinkSecured(2, ZOE)
+              >> MessageReceived(2, Hello("zoe", 5000, 7))
+              << SendMessage(2, MY_HELLO)
+              << ShowLink("up", ZOE, "zoe", ("10.0.0.3", 40000))
+              << SendMessage(2, Have(()))
+              << RememberAddress(ZOE_AT, "link", ZOE, False)
+        1.050 >> TimePassed()
+              << SendMessage(1, Peers((Peer(ANN, "", 0), Peer(ZOE, "", 0))))
+              << SendMessage(2, Peers((Peer(ANN, "", 0), Peer(ZOE, "", 0))))
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(3, ZOE_AT, True)
+        1.060 >> LinkSecured(3, ZOE)
+              << RememberAddress(ZOE_AT, "link", ZOE, True)
+              << CloseLink(3)
+        1.110 >> TimePassed()
+              << SendMessage(1, Peers((Peer(ANN, "", 0), Peer(ZOE, *ZOE_AT))))
+              << SendMessage(2, Peers((Peer(ANN, "", 0), Peer(ZOE, *ZOE_AT))))
+    """)
+
+
+def test_a_callers_address_that_never_answers_is_let_go() -> None:
+    script = Script()
+    script.do(LinkOpened(1, ("10.0.0.3", 40_000), dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 5000, 7)))
+    numbers = count(2)
+    dials = 0
+    for _ in range(60):
+        for _, action in script.sleep(1.0):
+            if isinstance(action, OpenLink):
+                dials += 1
+                link = next(numbers)
+                script.do(LinkOpened(link, ZOE_AT, dialed=True), LinkClosed(link, "refused"))
+        script.do(MessageReceived(1, protocol.Pong()))
+    assert dials == mesh.PROOF_TRIES and ZOE in script.mesh.members
+
+
+def test_who_hears_of_a_member_dials_it_at_once_with_the_smaller_id_and_later_otherwise() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.play("""
+        1.000 >> MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT), Peer(ANN, *ANN_AT), Peer(ME, *ME_AT))))
+              << RememberAddress(ZOE_AT, "hearsay", ZOE, False)
+              << OpenLink(ZOE_AT)
+              << RememberAddress(ANN_AT, "hearsay", ANN, False)
+              >> LinkOpened(2, ZOE_AT, True)
+        2.000 >> TimePassed()
+              << OpenLink(ANN_AT)
+    """)  # noqa: E501
+
+
+def test_a_member_without_a_proven_address_is_not_dialed() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.play('1.0 >> MessageReceived(1, Peers((Peer(ZOE, "", 0), Peer(ANN, "", 5000))))')
+
+
+def test_a_member_that_failed_and_is_heard_of_again_is_asked_soon() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
+    known = script.mesh.known[ZOE_AT]
+    known.failures, known.link, known.next_try = 20, None, script.now + mesh.BACKOFF_OTHERS_S
+    script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
+    assert known.next_try == script.now + mesh.BACKOFF_NAMED_S
+
+
+# Which link stays
+
+
+class Pair:
+    """Two meshes that dial each other at once; what is on the way arrives in any order
+    that TCP allows: in order on each connection, the connections in no order."""
+
+    def __init__(self, ids: tuple[bytes, bytes]) -> None:
+        self.ids, self.at = ids, (ANN_AT, ZOE_AT)
+        self.scripts = [Script(log=member + bytes(8), instance=n) for n, member in enumerate(ids)]
+        self.shown: list[list[str]] = [[], []]
+        # Pipes, by connection (the side that dialed it) and direction (the side it goes to).
+        self.pipes: dict[tuple[int, int], list[Any]] = {}
+        for side in (0, 1):
+            self.happens(side, AddressLearned(self.at[1 - side], "you"))
+
+    def happens(self, side: int, event: Event) -> None:
+        for action in self.scripts[side].do(event):
+            if isinstance(action, ShowLink):
+                self.shown[side].append(action.state)
+            elif isinstance(action, OpenLink) and (side, side) not in self.pipes:
+                self.pipes[side, side], self.pipes[side, 1 - side] = [], ["open"]
+                self.happens(side, LinkOpened(side, self.at[1 - side], dialed=True))
+            elif isinstance(action, SendMessage) and isinstance(action.message, Hello):
+                self.pipes[action.link, 1 - side].append(action.message)
+            elif isinstance(action, CloseLink):
+                self.pipes[action.link, 1 - side].append("close")
+
+    def arrives(self, link: int, side: int) -> None:
+        item = self.pipes[link, side].pop(0)
+        if item == "open":
+            self.happens(side, LinkOpened(link, (self.at[1 - side][0], 40_000), dialed=False))
+            self.pipes[link, 1 - side].append("certificate")
+        elif item == "certificate":
+            self.pipes[link, 1 - side].append("finished")
+            self.happens(side, LinkSecured(link, self.ids[1 - side]))
+        elif item == "finished":
+            self.happens(side, LinkSecured(link, self.ids[1 - side]))
+        elif item == "close":
+            self.happens(side, LinkClosed(link, "closed"))
+        else:
+            self.happens(side, MessageReceived(link, item))
+
+    def run(self, choices: list[int]) -> list[int]:
+        """Follows `choices`, then always takes the first; how many there were each time."""
+        offered: list[int] = []
+        while waiting := [pipe for pipe, items in self.pipes.items() if items]:
+            step = len(offered)
+            offered.append(len(waiting))
+            self.arrives(*waiting[choices[step] if step < len(choices) else 0])
+        return offered
+
+
+@pytest.mark.parametrize("ids", [(ANN, ZOE), (ZOE, ANN)])
+def test_of_two_links_dialed_at_once_both_ends_keep_the_same_one_in_every_order(
+    ids: tuple[bytes, bytes],
+) -> None:
+    choices: list[int] | None = []
+    orders = 0
+    while choices is not None:
+        pair = Pair(ids)
+        offered = pair.run(choices)
+        orders += 1
+        one, other = (script.mesh for script in pair.scripts)
+        assert list(one.links) == list(other.links) and len(one.links) == 1, choices
+        assert list(one.members) == [ids[1]] and list(other.members) == [ids[0]], choices
+        assert pair.shown == [["up"], ["up"]], choices
+        taken = choices + [0] * (len(offered) - len(choices))
+        while taken and taken[-1] == offered[len(taken) - 1] - 1:
+            taken.pop()
+        choices = [*taken[:-1], taken[-1] + 1] if taken else None
+    assert orders > 500
+
+
+@pytest.mark.parametrize("dialed", [True, False])
+def test_a_restarted_node_takes_the_place_of_the_link_to_its_earlier_run(dialed: bool) -> None:
+    script = Script()
+    if dialed:
+        script.do(AddressLearned(ZOE_AT, "you"))
+    script.do(LinkOpened(1, ZOE_AT, dialed), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, instance=7)))
+    script.sleep(1.0)
+    script.play("""
+        1.000 >> LinkOpened(2, ("10.0.0.3", 40002), False)
+              >> LinkSecured(2, ZOE)
+              >> MessageReceived(2, Hello("zoe", 0, instance=8))
+              << CloseLink(1)
+              << SendMessage(2, MY_HELLO)
+              << SendMessage(2, Have(()))
+              >> MessageReceived(1, Ping())
+              >> LinkClosed(1, "connection reset by peer")
+    """)
+    assert script.mesh.members[ZOE].id == 2
+
+
+# The end of a link
+
+
+def test_a_link_that_is_silent_is_asked_and_is_dead_within_15_seconds() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+         1.000 >> MessageReceived(1, Pong())
+         6.000 >> TimePassed()
+               << SendMessage(1, Ping())
+         6.100 >> MessageReceived(1, Pong())
+        11.100 >> TimePassed()
+               << SendMessage(1, Ping())
+        18.100 >> TimePassed()
+               << CloseLink(1)
+               << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "not heard for 12 s")
+    """)
+    assert mesh.DEAD_S < 15.0
+
+
+def test_a_dialed_link_has_10_seconds_for_its_handshake() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "book"), LinkOpened(1, ZOE_AT, dialed=True))
+    script.play("""
+         9.000 >> LinkSecured(1, ZOE)
+               << RememberAddress(ZOE_AT, "book", ZOE, True)
+               << SendMessage(1, MY_HELLO)
+         9.050 >> TimePassed()
+        10.000 >> TimePassed()
+               << CloseLink(1)
+        10.500 >> TimePassed()
+               << OpenLink(ZOE_AT)
+    """)
+
+
+def test_a_caller_has_10_seconds_for_its_handshake() -> None:
+    script = Script()
+    script.play("""
+         0.000 >> LinkOpened(1, ("10.0.0.3", 40000), False)
+        10.000 >> TimePassed()
+               << CloseLink(1)
+               << ShowNotice("a caller from 10.0.0.3 did not get in: did not finish the handshake in 10 s")
+    """)  # noqa: E501
+    assert script.mesh.deadline() is None
+
+
+def test_callers_that_do_not_get_in_are_reported_once_in_a_while_with_their_number() -> None:
+    script = Script()
+    for number in range(1, 5):
+        script.now = 3.5 * number
+        script.do(LinkOpened(number, ZOE_AT, dialed=False))
+        got = script.do(LinkClosed(number, "no knock of this room", fault=True))
+        text = "a caller from 10.0.0.3 did not get in: no knock of this room"
+        wanted = {1: [ShowNotice(text)], 4: [ShowNotice(f"{text} (and 2 others)")]}
+        assert got == wanted.get(number, [])
+
+
+@pytest.mark.parametrize("early", ["Have(())", "Peers(())", "Entries((b'',))", "Ping()", "PROOF"])
+def test_a_message_before_the_hello_ends_the_link_with_one_notice(early: str) -> None:
+    script = Script()
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    reason = f"{type(eval(early, NAMES)).__name__} before its Hello"
+    script.play(f"""
+        0.000 >> MessageReceived(1, {early})
+              << ShowNotice("a node at 10.0.0.3:5000 sent {reason}; link closed")
+              << SendMessage(1, Bye("you sent {reason}"))
+              << CloseLink(1)
+              >> MessageReceived(1, {early})
+              >> LinkClosed(1, "closed")
+    """)
+
+
+def test_a_second_hello_ends_the_link_with_one_notice() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+        0.050 >> MessageReceived(1, Hello("zoe", 5000, 7))
+              << ShowNotice("Z. at 10.0.0.9:40001 sent a hello out of place; link closed")
+              << SendMessage(1, Bye("you sent a hello out of place"))
+              << CloseLink(1)
+              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "sent a hello out of place")
+    """)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ('LinkClosed(1, "a frame of 0 bytes", fault=True)', "a frame of 0 bytes"),
+        ('RunRefused(1, "an entry with a bad signature")', "an entry with a bad signature"),
+    ],
+)
+def test_whoever_breaks_the_protocol_is_told_so_and_reported_once(fault: str, reason: str) -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play(f"""
+        0.050 >> {fault}
+              << ShowNotice("Z. at 10.0.0.9:40001 sent {reason}; link closed")
+              << SendMessage(1, Bye("you sent {reason}"))
+              << CloseLink(1)
+              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "sent {reason}")
+              >> {fault}
+        0.100 >> TimePassed()
+    """)
+
+
+def test_a_goodbye_is_no_fault_and_its_reason_is_shown() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+        0.050 >> MessageReceived(1, Bye("left"))
+              << CloseLink(1)
+              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "left")
+    """)
+
+
+def test_a_lost_link_that_was_good_is_dialed_again_without_back_off() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
+    script.mesh.known[ZOE_AT].failures = 9
+    script.do(LinkSecured(1, ZOE), MessageReceived(1, Hello("zoe", 5000, 7)))
+    script.sleep(5.5)
+    script.play("""
+        5.500 >> LinkClosed(1, "connection reset by peer")
+              << ShowLink("down", ZOE, "zoe", ZOE_AT, "connection reset by peer")
+        5.550 >> TimePassed()
+        6.000 >> TimePassed()
+              << OpenLink(ZOE_AT)
+    """)
+
+
+def test_who_leaves_says_goodbye_and_dials_nobody() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.do(AddressLearned(ANN_AT, "you"), LinkOpened(2, ANN_AT, dialed=True))
+    script.play("""
+        0.050 >> Left()
+              << SendMessage(1, Bye("left"))
+              << CloseLink(1)
+              << CloseLink(2)
+              >> LinkClosed(1, "closed")
+              >> LinkClosed(2, "closed")
+              >> AddressLearned(BOB_AT, "you")
+              << RememberAddress(BOB_AT, "you", None, False)
+    """)
+
+
+# Entries
+
+
+def test_a_fresh_link_streams_what_the_other_lacks_run_by_run() -> None:
+    script = Script(frontier={MY_LOG: 9, ANN_LOG: 4})
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.play("""
+        0.000 >> MessageReceived(1, Hello("zoe", 0, 7))
+              << SendMessage(1, MY_HELLO)
+              << ShowLink("up", ZOE, "zoe", ZOE_AT)
+              << SendMessage(1, Have((Head(MY_LOG, 9), Head(ANN_LOG, 4))))
+              >> MessageReceived(1, Have((Head(ANN_LOG, 4),), last=False))
+              >> MessageReceived(1, Have((Head(MY_LOG, 2),)))
+              << ShowConfirmed(0, 2, ((ZOE, 2),))
+              << SendEntries(1, MY_LOG, 2)
+              >> EntriesSent(1, MY_LOG, 7, False)
+              << SendEntries(1, MY_LOG, 7)
+              >> EntriesSent(1, MY_LOG, 9, False)
+    """)
+
+
+def test_a_clogged_link_is_fed_again_only_when_it_has_drained() -> None:
+    script = Script(frontier={MY_LOG: 9})
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, 7)))
+    script.play("""
+        0.000 >> MessageReceived(1, Have(()))
+              << SendEntries(1, MY_LOG, 0)
+              >> EntriesSent(1, MY_LOG, 3, True)
+              >> RunStored(None, MY_LOG, 10)
+        0.010 >> LinkDrained(1)
+              << SendEntries(1, MY_LOG, 3)
+              >> EntriesSent(1, MY_LOG, 10, True)
+              >> LinkDrained(1)
+    """)
+
+
+def test_a_run_of_which_nothing_may_be_passed_on_yet_is_not_asked_for_again_at_once() -> None:
+    script = Script(frontier={ANN_LOG: 5})
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, 7)))
+    script.play("""
+        0.000 >> MessageReceived(1, Have(()))
+              << SendEntries(1, ANN_LOG, 0)
+              >> EntriesSent(1, ANN_LOG, 0, False)
+    """)
+
+
+def test_a_post_is_written_under_a_name_and_pushed_to_every_link() -> None:
+    script = Script(named=False)
+    script.link(ANN, 1)
+    script.link(ZOE, 2)
+    script.play("""
+        0.100 >> PostsTyped(("hi", "there"), 1000100)
+              << WriteEntries(((NAME, b"me"), (POSTS, pack_posts(["hi", "there"]))), 1000100)
+              >> RunStored(None, MY_LOG, 2, (entry(MY_LOG, 1), entry(MY_LOG, 2)))
+              << ShowPosts((entry(MY_LOG, 1), entry(MY_LOG, 2)), (False, False))
+              << SendEntries(1, MY_LOG, 0)
+              << SendEntries(2, MY_LOG, 0)
+              >> EntriesSent(1, MY_LOG, 2, False)
+              >> EntriesSent(2, MY_LOG, 2, False)
+              >> PostsTyped(("again",), 1000200)
+              << WriteEntries(((POSTS, pack_posts(["again"])),), 1000200)
+    """)
+
+
+def test_what_others_wrote_is_acknowledged_once_it_is_on_the_platter() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+        0.050 >> MessageReceived(1, Entries((b"run",)))
+              << StoreRun(1, (b"run",))
+              >> RunStored(1, ZOE_LOG, 3, (entry(ZOE_LOG, 3),))
+              << ShowPosts((entry(ZOE_LOG, 3),), (False,))
+        0.060 >> RunStored(1, ZOE_LOG, 4)
+        0.150 >> TimePassed()
+              << SyncJournal()
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ZOE_LOG, 4),)))
+    """)
+
+
+def test_a_fresh_link_is_told_of_nothing_that_is_not_on_the_platter() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.do(RunStored(1, ZOE_LOG, 3))
+    script.do(LinkOpened(2, ANN_AT, dialed=False), LinkSecured(2, ANN))
+    script.play("""
+        0.060 >> MessageReceived(2, Hello("ann", 0, 7))
+              << SendMessage(2, MY_HELLO)
+              << ShowLink("up", ANN, "ann", ANN_AT)
+              << SyncJournal()
+              << SendMessage(2, Have((Head(ZOE_LOG, 3),)))
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ZOE_LOG, 3),)))
+    """)
+
+
+def triangle() -> Script:
+    """ann and zoe are linked to me, and to each other."""
+    script = Script()
+    script.link(ANN, 1)
+    script.link(ZOE, 2)
+    script.do(MessageReceived(2, Peers((Peer(ME, "", 0), Peer(ANN, "", 0)))))
+    return script
+
+
+def test_an_entry_is_passed_on_at_once_to_a_peer_that_is_not_linked_to_its_source() -> None:
+    script = triangle()
+    script.play("""
+        0.100 >> RunStored(2, ZOE_LOG, 1)
+              << SendEntries(1, ZOE_LOG, 0)
+    """)
+
+
+def test_an_entry_is_not_sent_to_a_peer_that_has_it_from_its_source() -> None:
+    script = triangle()
+    script.play("""
+        0.100 >> RunStored(1, ANN_LOG, 1)
+        0.150 >> MessageReceived(2, Have((Head(ANN_LOG, 1),)))
+        0.200 >> TimePassed()
+              << SyncJournal()
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ANN_LOG, 1),)))
+              << SendMessage(2, Have((Head(ANN_LOG, 1),)))
+        5.000 >> TimePassed()
+              << SendMessage(1, Ping())
+    """)
+
+
+def test_an_entry_is_sent_to_a_peer_that_does_not_get_it_from_its_source() -> None:
+    script = triangle()
+    script.play("""
+        0.100 >> RunStored(1, ANN_LOG, 1)
+        0.150 >> JournalSynced()
+              << SendMessage(1, Have((Head(ANN_LOG, 1),)))
+              << SendMessage(2, Have((Head(ANN_LOG, 1),)))
+        0.600 >> TimePassed()
+              << SendEntries(2, ANN_LOG, 0)
+    """)
+    assert mesh.RELAY_S > mesh.SYNC_S
+
+
+def test_a_receipt_is_shown_each_time_a_member_has_more_of_ours() -> None:
+    script = Script(frontier={MY_LOG: 5})
+    script.link(ANN, 1)
+    script.link(ZOE, 2)
+    script.play("""
+        0.100 >> MessageReceived(1, Have((Head(MY_LOG, 3),)))
+              << ShowConfirmed(0, 3, ((ANN, 3), (ZOE, 0)))
+              >> MessageReceived(1, Have((Head(MY_LOG, 3), Head(ZOE_LOG, 8))))
+              >> MessageReceived(2, Have((Head(MY_LOG, 99),)))
+              << ShowConfirmed(0, 5, ((ANN, 3), (ZOE, 5)))
+    """)
+    assert script.mesh.confirmed_by() == 1
+    script.do(MessageReceived(1, Have((Head(MY_LOG, 5),))))
+    assert script.mesh.confirmed_by() == 2
+
+
+def test_what_was_written_before_this_node_could_see_it_live_is_history() -> None:
+    script = Script(frontier={ANN_LOG: 2})
+    script.now = 10.0
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, 7)))
+    script.do(MessageReceived(1, Have((Head(ZOE_LOG, 8), Head(ANN_LOG, 2)))))
+    live_ms = STARTED_MS + 8_000  # 2 s before the link came up
+
+    def history(log: Log, seq: int, time_ms: int) -> tuple[bool, ...]:
+        shown = script.do(RunStored(1, log, seq, (entry(log, seq, time_ms),)))[0]
+        assert isinstance(shown, mesh.ShowPosts)
+        return shown.history
+
+    assert history(ANN_LOG, 2, live_ms + 9_000) == (True,)  # it was in the journal already
+    assert history(ZOE_LOG, 7, live_ms - 1) == (True,)
+    assert history(ZOE_LOG, 8, live_ms) == (False,)  # said in the breath that found us
+    assert history(ZOE_LOG, 9, 0) == (False,)  # pushed to us, by a clock that is wrong
+    assert history(ANN_LOG, 3, 0) == (False,)
+
+
+# Forks
+
+
+def test_who_sent_the_other_side_of_a_fork_is_shown_ours_once_and_has_the_proof() -> None:
+    script = Script(frontier={BOB_LOG: 6})
+    script.link(ZOE, 1, Head(BOB_LOG, 9))
+    script.play("""
+        0.050 >> RunParted(1, BOB_LOG, 6, None)
+              << SendEntries(1, BOB_LOG, 5)
+              >> EntriesSent(1, BOB_LOG, 6, False)
+              >> RunParted(1, BOB_LOG, 6, None)
+              >> MessageReceived(1, PROOF)
+              << KeepFork(1, PROOF)
+    """)
+
+
+def test_the_proof_of_a_fork_goes_to_every_link_and_to_those_that_come_later() -> None:
+    script = Script(frontier={BOB_LOG: 6})
+    script.link(ANN, 1)
+    script.link(ZOE, 2)
+    text = "member 42424242... has forked its log: it has said two things as one"
+    script.play(f"""
+        0.100 >> RunParted(1, BOB_LOG, 6, PROOF)
+              << KeepFork(1, PROOF)
+              >> ForkKept(BOB_LOG, PROOF)
+              << ShowNotice("{text}")
+              << SendMessage(1, PROOF)
+              << SendMessage(2, PROOF)
+              >> RunParted(2, BOB_LOG, 6, PROOF)
+              >> RunParted(2, BOB_LOG, 6, None)
+    """)
+    script.do(LinkOpened(3, BOB_AT, dialed=False), LinkSecured(3, BOB))
+    assert SendMessage(3, PROOF) in script.do(MessageReceived(3, Hello("bob", 0, 7)))
+
+
+def test_showing_our_side_of_a_fork_waits_for_a_link_that_is_clogged() -> None:
+    script = Script(frontier={BOB_LOG: 6, MY_LOG: 1})
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, 7)))
+    script.play("""
+        0.000 >> MessageReceived(1, Have((Head(BOB_LOG, 9),)))
+              << SendEntries(1, MY_LOG, 0)
+              >> EntriesSent(1, MY_LOG, 1, True)
+              >> RunParted(1, BOB_LOG, 6, None)
+              >> LinkDrained(1)
+              << SendEntries(1, BOB_LOG, 5)
+    """)
+
+
+# Limits
+
+
+def test_of_too_many_callers_that_do_not_get_in_the_oldest_goes() -> None:
+    script = Script()
+    for number in range(mesh.MAX_OPENING):
+        assert script.do(LinkOpened(number, ZOE_AT, dialed=False)) == []
+    script.play("""
+        0.000 >> LinkOpened(999, ZOE_AT, False)
+              << ShowNotice("a caller from 10.0.0.3 did not get in: too many at once")
+              << CloseLink(0)
+    """)
+
+
+def member(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def test_a_node_with_enough_links_dials_only_what_its_user_names() -> None:
+    script = Script(max_links=2)
+    script.link(member(1), 1)
+    script.link(member(2), 2)
+    assert script.do(AddressLearned(ZOE_AT, "hearsay", ZOE))[1:] == []
+    assert script.do(AddressLearned(BOB_AT, "you"))[1:] == [OpenLink(BOB_AT)]
+
+
+def test_a_node_that_lost_links_dials_what_it_had_no_room_for() -> None:
+    script = Script(max_links=2)
+    script.link(member(1), 1)
+    script.link(member(2), 2)
+    script.do(AddressLearned(ZOE_AT, "hearsay", ZOE), LinkClosed(2, "closed"))
+    due = [action for _, action in script.sleep(20.0) if isinstance(action, OpenLink)]
+    assert due == [OpenLink(ZOE_AT)]
+
+
+def test_a_node_with_twice_its_links_turns_a_new_member_away_but_not_one_that_it_has() -> None:
+    script = Script(max_links=2)
+    for number in range(1, 5):
+        script.link(member(number), number)
+    script.do(LinkOpened(5, ZOE_AT, dialed=False), LinkSecured(5, ZOE))
+    script.do(LinkOpened(6, ZOE_AT, dialed=False), LinkSecured(6, member(1)))
+    script.play("""
+        0.200 >> MessageReceived(5, Hello("zoe", 0, 7))
+              << SendMessage(5, Bye("full: linked to as many as it can"))
+              << CloseLink(5)
+              >> MessageReceived(6, Hello("again", 0, 7))
+              << CloseLink(1)
+              << SendMessage(6, MY_HELLO)
+              << SendMessage(6, Have(()))
+    """)
+
+
+def test_a_full_node_asks_an_address_that_its_user_named_ever_more_rarely() -> None:
+    script = Script(max_links=1)
+    script.link(member(1), 1)
+    script.link(member(2), 2)
+    script.do(AddressLearned(ZOE_AT, "you"))
+    known = script.mesh.known[ZOE_AT]
+    for number in range(3, 13):
+        script.do(LinkOpened(number, ZOE_AT, dialed=True), LinkSecured(number, ZOE))
+        script.do(MessageReceived(number, Hello("zoe", 0, 7)))
+        assert known.next_try is not None
+        script.now = known.next_try
+        script.do(MessageReceived(1, protocol.Pong()), MessageReceived(2, protocol.Pong()))
+        wait, before = known.next_try - script.now, known.failures
+        script.sleep(wait)
+    assert before == 10 and ZOE not in script.mesh.members
+
+
+def test_one_turn_begins_no_more_links_than_there_is_room_for() -> None:
+    script = Script(max_links=2)
+    script.link(BOB, 1)
+    peers = tuple(Peer(b"X" + member(n)[1:], f"10.1.0.{n}", 5000) for n in range(200))
+    done = script.do(MessageReceived(1, Peers(peers)))
+    opened = [action.address for action in done if isinstance(action, OpenLink)]
+    assert len(opened) == 2 * 2 + mesh.MAX_OPENING - 1
+    for number, address in enumerate(opened, 2):
+        assert script.do(LinkOpened(number, address, dialed=True)) == []
+    script.do(LinkClosed(2, "refused"))
+    assert len(script.do(TimePassed())) == 1
+
+
+def test_what_is_remembered_of_addresses_is_bounded_and_spares_the_useful_ones() -> None:
+    script = Script()
+    script.do(AddressLearned(ANN_AT, "you"), LinkOpened(1, ANN_AT, dialed=True))
+    script.do(LinkClosed(1, "refused"))
+    script.link(ZOE, 2)
+    script.do(AddressLearned(ZOE_AT, "link", ZOE), LinkOpened(3, ZOE_AT, dialed=True))
+    script.do(LinkSecured(3, ZOE))
+    for number in range(2 * mesh.MAX_ADDRESSES):
+        address = (f"host{number}", 5000)
+        script.do(AddressLearned(address, "hearsay"))
+        if script.mesh.known[address].link == -1:
+            script.do(LinkOpened(10 + number, address, dialed=True))
+            script.do(LinkClosed(10 + number, "refused"))
+    assert len(script.mesh.known) == mesh.MAX_ADDRESSES
+    assert {ANN_AT, ZOE_AT} <= set(script.mesh.known)
+
+
+def test_what_a_peer_has_us_remember_about_logs_is_bounded() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    for start in range(0, 2 * mesh.MAX_LOGS_TOLD, 2048):
+        heads = tuple(Head(number.to_bytes(40, "big"), 1) for number in range(start, start + 2048))
+        assert script.do(MessageReceived(1, Have(heads))) == []
+    assert len(script.mesh.links[1].sent) == mesh.MAX_LOGS_TOLD
+
+
+def test_a_room_at_rest_is_silent_but_for_a_heartbeat() -> None:
+    frontier: Frontier = {MY_LOG: 3}
+    script = Script(frontier=frontier)
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
+    script.do(LinkSecured(1, ZOE), MessageReceived(1, Hello("zoe", 5000, 7)))
+    script.do(MessageReceived(1, Have((Head(MY_LOG, 3),))))
+    script.sleep(0.1)
+    for _ in range(100):
+        done = script.sleep(5.0)
+        assert [action for _, action in done] == [SendMessage(1, protocol.Ping())]
+        script.do(MessageReceived(1, protocol.Pong()))
+
+
+def test_a_ping_is_answered() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    assert script.do(MessageReceived(1, protocol.Ping())) == [SendMessage(1, protocol.Pong())]
+
+
+def test_events_of_links_that_are_gone_are_passed_over() -> None:
+    Script().play("""
+        0.000 >> LinkSecured(1, ZOE)
+              >> MessageReceived(1, Ping())
+              >> LinkDrained(1)
+              >> LinkClosed(1, "closed")
+              >> EntriesSent(1, ZOE_LOG, 1, False)
+              >> RunRefused(1, "nonsense")
+              >> RunParted(1, ZOE_LOG, 1, None)
+    """)
+
+
+def test_entries_of_a_link_that_is_gone_are_kept_and_passed_on() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    done = script.do(RunStored(77, BOB_LOG, 1))
+    assert done == [SendEntries(1, BOB_LOG, 0)]
