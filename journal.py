@@ -150,7 +150,7 @@ class Journal:
         with _explained(path):
             sealed = self._read_seal()  # before SQLite touches the file
             killed = path.with_name(path.name + "-wal").exists()
-            self._db = _connect(path)
+            self._db = self._connect()
             with contextlib.ExitStack() as unusable:
                 unusable.callback(self._db.close)  # and lets go of the lock
                 self._open()
@@ -163,6 +163,11 @@ class Journal:
             self.sync()
 
     # ------------------------------------------------------------ opening, closing
+
+    def _connect(self) -> sqlite3.Connection:
+        # Readable by its owner only from its first byte on.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        return sqlite3.connect(self._path, timeout=0, isolation_level=None)
 
     def _open(self) -> None:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
@@ -373,15 +378,20 @@ class Journal:
     # ------------------------------------------------------------ placing
 
     def _missing(self, entry: Entry) -> Log | None:
-        """A log of which `entry`'s author had seen more than is placed here."""
+        """A log of which `entry`'s author had seen more than is placed here. Not a forked
+        one: its author may have gone on in a branch that is refused here, for ever."""
         for head in entry.heads:
-            state = self._logs.get(head.log)
-            if state is None or state.placed < head.seq:
+            if not self._is_placed(head) and head.log not in self.forks:
                 return head.log
         return None
 
+    def _is_placed(self, head: Head) -> bool:
+        state = self._logs.get(head.log)
+        return state is not None and state.placed >= head.seq
+
     def _place(self, entry: Entry, state: _LogState) -> tuple[int, int]:
-        orders = [state.order, *(self._order(head) for head in entry.heads)]
+        seen = (head for head in entry.heads if self._is_placed(head))
+        orders = [state.order, *map(self._order, seen)]
         stamp = max(entry.time_ms, max(order[0] for order in orders))
         rank = 1 + max(order[1] for order in orders)
         state.placed, state.order = entry.seq, (stamp, rank)
@@ -536,32 +546,29 @@ class Journal:
         """Entries after+1..upto of `log`."""
         return (self._entry(log, seq) for seq in range(after + 1, upto + 1))
 
-    def add_fork(self, one: bytes, other: bytes) -> bool:
-        """Keeps the proof. True if its log was not marked yet. Raises RemoteError unless
-        it is one: two entries, one log, one seq, two valid signatures."""
+    def add_fork(self, one: bytes, other: bytes) -> list[Entry] | None:
+        """Keeps the proof, and places what need no longer wait for the forked log. None if
+        that was marked already. Raises RemoteError unless it is a proof: two entries, one
+        log, one seq, two valid signatures."""
         first, second = protocol.parse_entry(one), protocol.parse_entry(other)
         if first.log != second.log or first.seq != second.seq or one == other:
             raise RemoteError("a proof of a fork that proves nothing")
         if not (self._verify(first) and self._verify(second)):
             raise RemoteError("a proof of a fork with a bad signature")
         if first.log in self.forks or len(self.forks) >= MAX_LOGS:
-            return False
+            return None
         self.forks[first.log] = (one, other)
         with _explained(self._path):
             self._begin(full=False)
             self._db.execute("INSERT INTO forks VALUES(?, ?, ?)", (first.log, one, other))
-        return True
+            state = self._logs.get(first.log)
+            woken = self._woken(state) if state else []
+            return [entry for log in woken for entry in self._advance(log)]
 
 
 def _unpack_heads(value: bytes) -> Iterator[Head]:
     for at in range(0, len(value), 48):
         yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Readable by its owner only from its first byte on.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    return sqlite3.connect(path, timeout=0, isolation_level=None)
 
 
 def _sync_directory(path: Path) -> None:

@@ -28,7 +28,8 @@ the global `random`, iterating over a set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar, NamedTuple
@@ -148,10 +149,6 @@ class RunStored(NamedTuple):
     seq: int
     placed: tuple[Entry, ...] = ()
 
-    def __repr__(self) -> str:
-        who = f"{self.log[:4].hex()}-{self.log[32:36].hex()}"
-        return f"RunStored({self.link}, {who}, {self.seq}, {len(self.placed)} placed)"
-
 
 class RunRefused(NamedTuple):
     """What came over `link` was no valid run, or no valid proof."""
@@ -171,10 +168,12 @@ class RunParted(NamedTuple):
 
 
 class ForkKept(NamedTuple):
-    """The proof of a fork is new, valid and in the journal."""
+    """The proof of a fork is new, valid and in the journal. `placed`: entries that had
+    waited for more of the forked log, and wait no longer."""
 
     log: Log
     proof: Fork
+    placed: tuple[Entry, ...] = ()
 
 
 class EntriesSent(NamedTuple):
@@ -183,6 +182,13 @@ class EntriesSent(NamedTuple):
     link: int
     log: Log
     seq: int
+    clogged: bool
+
+
+class MessageSent(NamedTuple):
+    """SendMessage was done, that asked for an answer. `clogged`: as in EntriesSent."""
+
+    link: int
     clogged: bool
 
 
@@ -195,9 +201,6 @@ class PostsTyped(NamedTuple):
 
     texts: tuple[str, ...]
     time_ms: int
-
-    def __repr__(self) -> str:
-        return f"PostsTyped({len(self.texts)} posts)"
 
 
 class TimePassed(NamedTuple):
@@ -220,6 +223,7 @@ Event = (
     | RunParted
     | ForkKept
     | EntriesSent
+    | MessageSent
     | JournalSynced
     | PostsTyped
     | TimePassed
@@ -241,8 +245,11 @@ class CloseLink(NamedTuple):
 
 
 class SendMessage(NamedTuple):
+    """`answered`: by MessageSent, for it is one of many."""
+
     link: int
     message: Message
+    answered: bool = False
 
 
 class SendEntries(NamedTuple):
@@ -252,10 +259,6 @@ class SendEntries(NamedTuple):
     log: Log
     after: int
 
-    def __repr__(self) -> str:
-        who = f"{self.log[:4].hex()}-{self.log[32:36].hex()}"
-        return f"SendEntries({self.link}, {who}, after {self.after})"
-
 
 class StoreRun(NamedTuple):
     """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
@@ -264,9 +267,6 @@ class StoreRun(NamedTuple):
     link: int
     run: tuple[bytes, ...]
 
-    def __repr__(self) -> str:
-        return f"StoreRun({self.link}, {len(self.run)} entries)"
-
 
 class WriteEntries(NamedTuple):
     """Write entries (kind, body) of our own; answered by RunStored. Must be on the
@@ -274,9 +274,6 @@ class WriteEntries(NamedTuple):
 
     bodies: tuple[tuple[int, bytes], ...]
     time_ms: int
-
-    def __repr__(self) -> str:
-        return f"WriteEntries({len(self.bodies)} entries)"
 
 
 class SyncJournal(NamedTuple):
@@ -305,9 +302,6 @@ class ShowPosts(NamedTuple):
 
     entries: tuple[Entry, ...]
     history: tuple[bool, ...]
-
-    def __repr__(self) -> str:
-        return f"ShowPosts({len(self.entries)} entries)"
 
 
 class ShowLink(NamedTuple):
@@ -374,12 +368,20 @@ class Link:
     deferred: dict[Log, float] = field(default_factory=dict)  # logs they have from others
     untold: dict[Log, None] = field(default_factory=dict)  # to acknowledge at the next sync
     parted: dict[Log, None] = field(default_factory=dict)  # forks shown to them
-    feeding: bool = False  # a SendEntries is being performed
+    telling: deque[Have | Fork] = field(default_factory=deque)  # first frontier, proofs
+    feeding: bool = False  # a SendEntries, or an answered SendMessage, is being performed
     clogged: bool = False
 
     @property
     def up(self) -> bool:
         return self.hello is not None and self.greeted
+
+    @property
+    def listening(self) -> Address:
+        """Where its member can be called, as far as it has said."""
+        if self.dialed or self.hello is None or not self.hello.port:
+            return self.address
+        return (self.address[0], self.hello.port)
 
     def deadline(self) -> float:
         if not self.up:
@@ -440,8 +442,8 @@ class Mesh:
         self._max_links = max_links
         self._may_dial = may_dial
         self._started, self._started_ms = started, started_ms
-        # Entries up to this seq, if their time (ms) is before that, are history.
-        self._history = {log: (seq, protocol.MAX_TIME_MS + 1) for log, seq in frontier.items()}
+        # Entries up to a seq are history, unless their time (ms) is in a range.
+        self._history = {log: (seq, range(0)) for log, seq in frontier.items()}
         self._sync_at: float | None = None
         self._peers_at: float | None = None
         self._strangers = 0
@@ -651,16 +653,12 @@ class Mesh:
         self.members[member] = link
         link.up_since = link.heard = self._now
         if not swapped:
-            self._do(ShowLink("up", member, hello.name, link.address))
+            self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
             self._do(SyncJournal())  # for what the frontier acknowledges
-        heads = [Head(*item) for item in self.frontier.items()]
-        for start in range(0, max(1, len(heads)), protocol.MAX_HAVE_LOGS):
-            some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
-            last = start + protocol.MAX_HAVE_LOGS >= len(heads)
-            self._do(SendMessage(link.id, Have(some, last)))
-        for proof in self.forks.values():
-            self._do(SendMessage(link.id, proof))
+        link.telling.extend(_first_haves([Head(*item) for item in self.frontier.items()]))
+        link.telling.extend(self.forks.values())
+        self._feed(link)
         self._tell_peers()
         if not link.dialed and hello.port:
             known = self._learn((link.address[0], hello.port), "link", member)
@@ -684,7 +682,7 @@ class Mesh:
             return
         del self.members[link.member]
         assert link.hello is not None
-        self._do(ShowLink("down", link.member, link.hello.name, link.address, reason))
+        self._do(ShowLink("down", link.member, link.hello.name, link.listening, reason))
         self._tell_peers()
         good = self._now - link.up_since >= GOOD_LINK_S
         for known in list(self.known.values()):
@@ -760,7 +758,7 @@ class Mesh:
         for log, seq in have.heads:
             held = self.frontier.get(log, 0)
             if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
-                self._history[log] = (seq, self._live_from_ms())
+                self._history[log] = (seq, self._just_now_ms())
             if log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
                 link.sent[log] = max(seq, link.sent.get(log, 0))
             if seq >= held:
@@ -833,19 +831,29 @@ class Mesh:
                 link.lacking[event.log] = None
                 self._feed(link)
 
-    def _live_from_ms(self) -> int:
-        """What a new peer has from before this is history. A clock that is wrong can only
-        make it history: what is pushed over a link that is up is live by any clock."""
+    def _just_now_ms(self) -> range:
+        """What a new peer has from a time in here is live, though it was there before the
+        link was. A wrong clock can only make it history, and what is pushed over a link
+        that is up is live by any clock."""
         now_ms = self._started_ms + int((self._now - self._started) * 1000)
-        return max(self._started_ms, now_ms - int(LIVE_S * 1000))
+        live_ms = int(LIVE_S * 1000)
+        return range(max(self._started_ms, now_ms - live_ms), now_ms + live_ms)
 
     def is_history(self, entry: Entry) -> bool:
         """Whether it was written before this node could have seen it live."""
-        seq, before_ms = self._history.get(entry.log, (0, 0))
-        return entry.seq <= seq and entry.time_ms < before_ms
+        seq, just_now_ms = self._history.get(entry.log, (0, range(0)))
+        return entry.seq <= seq and entry.time_ms not in just_now_ms
 
     def _feed(self, link: Link) -> None:
-        """Streams the next run that `link` lacks, if it can take one now."""
+        """Sends the next piece of what is long, if `link` can take one now: of the first
+        frontier, of the proofs of forks, of the entries that it lacks."""
+        if link.feeding or link.clogged:
+            return
+        if link.telling:
+            message = link.telling.popleft()
+            # The last Have needs no answer: the outbox has room for it and a run as well.
+            link.feeding = bool(link.telling) or isinstance(message, Fork)
+            self._do(SendMessage(link.id, message, answered=link.feeding))
         while link.lacking and not (link.feeding or link.clogged):
             log = next(iter(link.lacking))
             sent = link.sent.get(log, 0)
@@ -864,6 +872,12 @@ class Mesh:
             link.lacking.pop(event.log, None)  # nothing left that we may pass on
         link.sent[event.log] = max(event.seq, link.sent.get(event.log, 0))
         self._feed(link)
+
+    def _message_sent(self, event: MessageSent) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            link.feeding, link.clogged = False, event.clogged
+            self._feed(link)
 
     def _link_drained(self, event: LinkDrained) -> None:
         link = self.links.get(event.link)
@@ -893,8 +907,11 @@ class Mesh:
         self.forks[event.log] = event.proof
         author = event.log[:4].hex()
         self._notice(f"member {author}... has forked its log: it has said two things as one")
+        if event.placed:
+            self._do(ShowPosts(event.placed, tuple(map(self.is_history, event.placed))))
         for link in self.members.values():
-            self._do(SendMessage(link.id, event.proof))
+            link.telling.append(event.proof)
+            self._feed(link)
 
     def _journal_synced(self, event: JournalSynced) -> None:
         self._sync_at = None
@@ -941,7 +958,7 @@ class Mesh:
         self._leaving = True
         for link in list(self.links.values()):
             if link.up:
-                self._do(SendMessage(link.id, Bye("left")))
+                self._do(SendMessage(link.id, Bye("goodbye")))
             self._do(CloseLink(link.id))
             del self.links[link.id]
         self.members.clear()
@@ -961,11 +978,40 @@ class Mesh:
         RunParted: _run_parted,
         ForkKept: _fork_kept,
         EntriesSent: _entries_sent,
+        MessageSent: _message_sent,
         JournalSynced: _journal_synced,
         PostsTyped: _posts_typed,
         TimePassed: _time_passed,
         Left: _left,
     }
+
+
+def describe(thing: object) -> str:
+    """An event or an action for a person to read: ids cut to 8 digits, nothing that was
+    said, only how much."""
+    if isinstance(thing, bytes):
+        return thing.hex()[:8] if len(thing) <= protocol.LOG_BYTES else f"<{len(thing)} bytes>"
+    if isinstance(thing, Entry):
+        return f"Entry({describe(thing.log)}, {thing.seq}, kind {thing.kind})"
+    if isinstance(thing, PostsTyped):
+        return f"PostsTyped({len(thing.texts)} posts)"
+    names = getattr(thing, "_fields", None) or getattr(thing, "__dataclass_fields__", None)
+    if names:
+        inside = (f"{name}={describe(getattr(thing, name))}" for name in names)
+        return f"{type(thing).__name__}({', '.join(inside)})"
+    if isinstance(thing, tuple):
+        more = f", and {len(thing) - 4} more" if len(thing) > 4 else ""
+        return f"({', '.join(map(describe, thing[:4]))}{more})"
+    if isinstance(thing, frozenset):
+        return f"<{len(thing)}>"
+    return repr(thing)
+
+
+def _first_haves(heads: list[Head]) -> Iterator[Have]:
+    """A whole frontier, in as many messages as it takes, at least one."""
+    for start in range(0, max(1, len(heads)), protocol.MAX_HAVE_LOGS):
+        end = start + protocol.MAX_HAVE_LOGS
+        yield Have(tuple(heads[start:end]), last=end >= len(heads))
 
 
 def _due(times: dict[Log, float], now: float) -> list[Log]:

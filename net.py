@@ -26,7 +26,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import protocol
@@ -55,6 +55,7 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.now = clock
+        self.watches_signals = False
         self.wakeups = 0  # counted for the tests that guard an idle node's silence
         self._selector = selectors.DefaultSelector()
         self._always: dict[int, Callable[[int], None]] = {}
@@ -75,8 +76,9 @@ class Loop:
         if self._always.pop(descriptor, None) is None and descriptor in self._selector.get_map():
             self._selector.unregister(descriptor)  # to unwatch twice is allowed
 
-    def watch_signals(self, numbers: list[int], ready: Callable[[int], None]) -> None:
+    def watch_signals(self, numbers: Sequence[int], ready: Callable[[int], None]) -> None:
         """`ready(number)` is called in a turn of the loop, never in between."""
+        self.watches_signals = True
         reader, self._signal_writer = socket.socketpair()
         reader.setblocking(False)
         self._signal_writer.setblocking(False)

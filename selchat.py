@@ -26,7 +26,8 @@ def _find_packages() -> None:
     os.execv(python, [python, *sys.argv])
 
 
-_find_packages()
+if __name__ == "__main__":
+    _find_packages()
 
 import argparse  # noqa: E402 (what is needed must be found before it is imported)
 import signal  # noqa: E402
@@ -75,7 +76,7 @@ class Session:
             if self._screen:
                 self._raw.enter(0)
                 numbers += [signal.SIGWINCH, signal.SIGTSTP]
-            user.loop.watch_signals([int(number) for number in numbers], self._signalled)
+            user.loop.watch_signals(numbers, self._signalled)
             self._start()
             status = user.run(self._deadline, self._time_passed, self._each_turn)
         finally:
@@ -147,7 +148,7 @@ class Session:
     def _input_ended(self) -> None:
         self._user.loop.unwatch(0)
         if self._screen:
-            self._user.leave("left")
+            self._user.leave("end of input")
         elif not self._args.stay:
             self._ended_at = self._user.loop.now()
 
@@ -198,7 +199,8 @@ class Session:
             missed = self._args.confirm is not None and not self._is_confirmed()
             if missed:
                 self._user.output.error(
-                    f"not confirmed by {self._args.confirm} members in {self._args.linger:g} s; "
+                    f"too few have every post on disk after {self._args.linger:g} s "
+                    f"({self._user.confirmed_by()} of {self._args.confirm}); "
                     "the posts are kept and go out next time"
                 )
             self._user.leave("end of input", NOT_CONFIRMED if missed else DONE)
@@ -321,9 +323,9 @@ def _parser() -> _Parser:
 
 
 def _make_user(args: argparse.Namespace, debug: IO[str] | None) -> User:
-    data = args.data or os.environ.get("SELCHAT_DATA")
+    data = Path(args.data) if args.data else None
     name = login_name() if args.name is None else args.name
-    return User(args.host, args.port, name, data=Path(data) if data else None, debug=debug)
+    return User(args.host, args.port, name, data=data, debug=debug)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -108,7 +109,8 @@ class User:
         self.report_confirmed = False  # whether the output has a use for it
 
     def _open_data(self) -> None:
-        data = self._data
+        given = os.environ.get("SELCHAT_DATA")
+        data = self._data or (Path(given) if given else None)
         try:
             for folder in [data] if data else _profiles(self.name, self.port):
                 try:
@@ -241,7 +243,7 @@ class User:
         """(name, address, member's id, whether we dialed) of each linked member."""
         links = self._mesh.members.values() if self._mesh else ()
         return [
-            (link.hello.name, str(Address(*link.address)), link.member.hex(), link.dialed)
+            (link.hello.name, str(Address(*link.listening)), link.member.hex(), link.dialed)
             for link in links
             if link.hello and link.member
         ]
@@ -281,10 +283,14 @@ class User:
         hands it in; `each_turn` is called before the loop sleeps."""
 
         self._start_mesh()
+        if not self.loop.watches_signals:
+            self.loop.watch_signals(
+                [signal.SIGINT, signal.SIGTERM], lambda _: self.leave("stopped")
+            )
 
         def earliest() -> float | None:
             times = [deadline(), self._mesh.deadline() if self._mesh else None, self._save_at]
-            if self._unshown and not self.stdout.full:
+            if self._typed or (self._unshown and not self.stdout.full):
                 times.append(self.loop.now())
             return min((at for at in times if at is not None), default=None)
 
@@ -382,8 +388,8 @@ class User:
     def _transcribe(self, event: mesh.Event, actions: list[mesh.Action]) -> None:
         assert self._debug is not None
         stamp = f"{self.loop.now():.3f}"
-        self._debug.write(f"{stamp} >> {event!r}\n")
-        self._debug.writelines(f"{stamp} << {action!r}\n" for action in actions)
+        self._debug.write(f"{stamp} >> {mesh.describe(event)}\n")
+        self._debug.writelines(f"{stamp} << {mesh.describe(action)}\n" for action in actions)
         self._debug.flush()
 
     def _shut(self) -> None:
@@ -452,7 +458,9 @@ class User:
             self._ending.append(connection)  # after the commit, as all that is sent
 
     def _send_message(self, action: mesh.SendMessage) -> None:
-        self._send(action.link, action.message)
+        room = self._send(action.link, action.message)
+        if action.answered:
+            self._dispatch(mesh.MessageSent(action.link, clogged=not room))
 
     def _send(self, link: int, message: protocol.Message) -> bool:
         """Whether the link has room for more."""
@@ -503,9 +511,10 @@ class User:
     def _keep_fork(self, action: mesh.KeepFork) -> None:
         proof = action.proof
         try:
-            if self._journal.add_fork(proof.one, proof.other):
+            placed = self._journal.add_fork(proof.one, proof.other)
+            if placed is not None:
                 log = protocol.parse_entry(proof.one).log
-                self._dispatch(mesh.ForkKept(log, proof))
+                self._dispatch(mesh.ForkKept(log, proof, tuple(placed)))
         except RemoteError as error:
             self._dispatch(mesh.RunRefused(action.link, str(error)))
 

@@ -60,11 +60,13 @@ class SimulatedJournal(Journal):
 
     def __init__(self, disk: Disk, verify: Callable[[Entry], bool]) -> None:
         self._disk = disk
-        super().__init__(Path("journal.db"), verify)
+        super().__init__(Path("simulated"), verify)
         self._image()
 
+    def _connect(self) -> sqlite3.Connection:
+        return self._disk.db
+
     def _open(self) -> None:
-        self._db = self._disk.db
         self._db.executescript(journal._SCHEMA)
 
     def _image(self) -> None:
@@ -317,6 +319,9 @@ class Node:
     def _send_message(self, action: mesh.SendMessage) -> None:
         if action.link in self.ends:
             self.ends[action.link].outbox.append(protocol.encode(action.message))
+        if action.answered:
+            clogged = action.link not in self.ends or self.ends[action.link].clogged
+            self.dispatch(mesh.MessageSent(action.link, clogged))
 
     def _send_entries(self, action: mesh.SendEntries) -> None:
         run = self.journal.run(action.log, action.after)
@@ -353,9 +358,10 @@ class Node:
         self.dispatch(mesh.JournalSynced())
 
     def _keep_fork(self, action: mesh.KeepFork) -> None:
-        if self.journal.add_fork(action.proof.one, action.proof.other):
+        placed = self.journal.add_fork(action.proof.one, action.proof.other)
+        if placed is not None:
             log = protocol.parse_entry(action.proof.one).log
-            self.dispatch(mesh.ForkKept(log, action.proof))
+            self.dispatch(mesh.ForkKept(log, action.proof, tuple(placed)))
 
     def _remember_address(self, action: mesh.RememberAddress) -> None:
         self.disk.book[action.address] = (action.source, action.member)
@@ -365,7 +371,8 @@ class Node:
         before what its author had seen."""
         for entry, history in zip(action.entries, action.history, strict=True):
             assert entry.seq == self.placed.get(entry.log, 0) + 1
-            assert all(self.placed.get(head.log, 0) >= head.seq for head in entry.heads)
+            honest = [head for head in entry.heads if head.log not in self.journal.forks]
+            assert all(self.placed.get(head.log, 0) >= head.seq for head in honest)
             self.placed[entry.log] = entry.seq
             self.room.shown[entry.log, entry.seq] = entry.raw
             if history:

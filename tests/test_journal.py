@@ -280,7 +280,7 @@ def test_the_proof_of_a_fork_is_kept_once_and_over_a_restart(tmp_path: Path) -> 
     alice = speaker(ALICE, "one")
     other = speaker(ALICE, "eins")
     journal = opened(tmp_path)
-    assert journal.add_fork(alice.run[0], other.run[0])
+    assert journal.add_fork(alice.run[0], other.run[0]) == []
     assert not journal.add_fork(other.run[0], alice.run[0])
     journal.close()
     journal = opened(tmp_path)

@@ -222,7 +222,7 @@ def test_a_caller_is_called_back_and_its_address_passed_on_only_when_proven() ->
               >> LinkSecured(2, ZOE)
               >> MessageReceived(2, Hello("zoe", 5000, 7))
               << SendMessage(2, MY_HELLO)
-              << ShowLink("up", ZOE, "zoe", ("10.0.0.3", 40000))
+              << ShowLink("up", ZOE, "zoe", ZOE_AT)
               << SendMessage(2, Have(()))
               << RememberAddress(ZOE_AT, "link", ZOE, False)
         1.050 >> TimePassed()
@@ -489,9 +489,9 @@ def test_a_goodbye_is_no_fault_and_its_reason_is_shown() -> None:
     script = Script()
     script.link(ZOE, 1)
     script.play("""
-        0.050 >> MessageReceived(1, Bye("left"))
+        0.050 >> MessageReceived(1, Bye("goodbye"))
               << CloseLink(1)
-              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "left")
+              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "goodbye")
     """)
 
 
@@ -516,7 +516,7 @@ def test_who_leaves_says_goodbye_and_dials_nobody() -> None:
     script.do(AddressLearned(ANN_AT, "you"), LinkOpened(2, ANN_AT, dialed=True))
     script.play("""
         0.050 >> Left()
-              << SendMessage(1, Bye("left"))
+              << SendMessage(1, Bye("goodbye"))
               << CloseLink(1)
               << CloseLink(2)
               >> LinkClosed(1, "closed")
@@ -723,21 +723,44 @@ def test_who_sent_the_other_side_of_a_fork_is_shown_ours_once_and_has_the_proof(
 
 def test_the_proof_of_a_fork_goes_to_every_link_and_to_those_that_come_later() -> None:
     script = Script(frontier={BOB_LOG: 6})
-    script.link(ANN, 1)
-    script.link(ZOE, 2)
+    script.link(ANN, 1, Head(BOB_LOG, 6))
+    script.link(ZOE, 2, Head(BOB_LOG, 6))
     text = "member 42424242... has forked its log: it has said two things as one"
     script.play(f"""
         0.100 >> RunParted(1, BOB_LOG, 6, PROOF)
               << KeepFork(1, PROOF)
               >> ForkKept(BOB_LOG, PROOF)
               << ShowNotice("{text}")
-              << SendMessage(1, PROOF)
-              << SendMessage(2, PROOF)
+              << SendMessage(1, PROOF, answered=True)
+              << SendMessage(2, PROOF, answered=True)
+              >> MessageSent(1, False)
               >> RunParted(2, BOB_LOG, 6, PROOF)
               >> RunParted(2, BOB_LOG, 6, None)
     """)
     script.do(LinkOpened(3, BOB_AT, dialed=False), LinkSecured(3, BOB))
-    assert SendMessage(3, PROOF) in script.do(MessageReceived(3, Hello("bob", 0, 7)))
+    script.play("""
+        0.100 >> MessageReceived(3, Hello("bob", 0, 7))
+              << SendMessage(3, Hello("me", 5000, 1))
+              << ShowLink("up", BOB, "bob", BOB_AT)
+              << SendMessage(3, Have((Head(BOB_LOG, 6),)), answered=True)
+              >> MessageSent(3, True)
+              >> LinkDrained(3)
+              << SendMessage(3, PROOF, answered=True)
+    """)
+
+
+def test_a_frontier_of_many_messages_is_told_no_faster_than_the_link_takes_it() -> None:
+    logs = [Head(ZOE + number.to_bytes(8, "big"), 1) for number in range(5000)]
+    script = Script(frontier=dict(logs))
+    script.do(LinkOpened(1, ANN_AT, dialed=False), LinkSecured(1, ANN))
+    first = script.do(MessageReceived(1, Hello("ann", 0, 7)))[-1]
+    second = script.do(mesh.MessageSent(1, False))
+    assert script.do(mesh.MessageSent(1, True)) == []
+    third = script.do(mesh.LinkDrained(1))
+    told: list[Any] = [first, *second, *third]
+    haves = [action.message for action in told]
+    assert [have.last for have in haves] == [False, False, True]
+    assert [head for have in haves for head in have.heads] == logs
 
 
 def test_showing_our_side_of_a_fork_waits_for_a_link_that_is_clogged() -> None:

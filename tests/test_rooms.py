@@ -182,6 +182,7 @@ def test_a_member_that_forks_its_log_is_found_out_and_what_others_say_goes_every
         assert sum("has forked its log" in notice for notice in node.notices) == 1
         frontier = node.journal.frontier()
         assert frontier[ann.log] == frontier[zoe.log] == 2
+        assert node.placed[ann.log] == node.placed[zoe.log] == 2  # on the screens too
         assert {ann.member, zoe.member} - {node.member} <= set(node.linked)
 
 
