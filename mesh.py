@@ -32,9 +32,43 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import protocol
+from events import (
+    Action,
+    Address,
+    AddressLearned,
+    CloseLink,
+    EntriesSent,
+    Event,
+    ForkKept,
+    JournalSynced,
+    KeepFork,
+    Left,
+    LinkClosed,
+    LinkDrained,
+    LinkOpened,
+    LinkSecured,
+    MessageReceived,
+    MessageSent,
+    OpenLink,
+    PostsTyped,
+    RememberAddress,
+    RunParted,
+    RunRefused,
+    RunStored,
+    SendEntries,
+    SendMessage,
+    ShowConfirmed,
+    ShowLink,
+    ShowNotice,
+    ShowPosts,
+    StoreRun,
+    SyncJournal,
+    TimePassed,
+    WriteEntries,
+)
 from protocol import (
     Bye,
     Entries,
@@ -45,7 +79,6 @@ from protocol import (
     Head,
     Hello,
     Log,
-    Message,
     Peer,
     Peers,
     Ping,
@@ -89,260 +122,6 @@ MAX_LOGS_TOLD = 16_384
 MAX_ADDRESSES = 1024  # as many as the address book keeps
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
-
-Address = tuple[str, int]
-
-
-# ---------------------------------------------------------------- events
-
-# Named tuples and not frozen dataclasses, because to make thirty of those takes 10 ms of
-# every start. (Two of different types with the same fields are equal: compare their repr.)
-
-
-class AddressLearned(NamedTuple):
-    """A person named an address ("you"), or the address book did ("link", "hearsay")."""
-
-    address: Address
-    source: str
-    member: bytes | None = None
-
-
-class LinkOpened(NamedTuple):
-    """A link has begun: `address` is being dialed, or has called us."""
-
-    link: int
-    address: Address
-    dialed: bool
-
-
-class LinkSecured(NamedTuple):
-    """TLS has proven that `member` is at the far end."""
-
-    link: int
-    member: bytes
-
-
-class MessageReceived(NamedTuple):
-    link: int
-    message: Message
-
-
-class LinkDrained(NamedTuple):
-    """The outbox of a link that was clogged has room again."""
-
-    link: int
-
-
-class LinkClosed(NamedTuple):
-    """A link has ended, not by us. `fault`: the far end broke the protocol."""
-
-    link: int
-    reason: str
-    fault: bool = False
-
-
-class RunStored(NamedTuple):
-    """The journal holds `log` up to `seq`; it came over `link` (None: we wrote it)."""
-
-    link: int | None
-    log: Log
-    seq: int
-    placed: tuple[Entry, ...] = ()
-
-
-class RunRefused(NamedTuple):
-    """What came over `link` was no valid run, or no valid proof."""
-
-    link: int
-    reason: str
-
-
-class RunParted(NamedTuple):
-    """A run over `link` does not follow our entry `seq` of `log`. `proof`: the two
-    entries, where both were there."""
-
-    link: int
-    log: Log
-    seq: int
-    proof: Fork | None
-
-
-class ForkKept(NamedTuple):
-    """The proof of a fork is new, valid and in the journal. `placed`: entries that had
-    waited for more of the forked log, and wait no longer."""
-
-    log: Log
-    proof: Fork
-    placed: tuple[Entry, ...] = ()
-
-
-class EntriesSent(NamedTuple):
-    """SendEntries was done, up to `seq`. `clogged`: the link takes no more now."""
-
-    link: int
-    log: Log
-    seq: int
-    clogged: bool
-
-
-class MessageSent(NamedTuple):
-    """SendMessage was done, that asked for an answer. `clogged`: as in EntriesSent."""
-
-    link: int
-    clogged: bool
-
-
-class JournalSynced(NamedTuple):
-    """All that is stored is on the platter."""
-
-
-class PostsTyped(NamedTuple):
-    """The user's own posts, each within the limits, at `time_ms` of the wall clock."""
-
-    texts: tuple[str, ...]
-    time_ms: int
-
-
-class TimePassed(NamedTuple):
-    """deadline() has come."""
-
-
-class Left(NamedTuple):
-    """The user goes."""
-
-
-Event = (
-    AddressLearned
-    | LinkOpened
-    | LinkSecured
-    | MessageReceived
-    | LinkDrained
-    | LinkClosed
-    | RunStored
-    | RunRefused
-    | RunParted
-    | ForkKept
-    | EntriesSent
-    | MessageSent
-    | JournalSynced
-    | PostsTyped
-    | TimePassed
-    | Left
-)
-
-
-# ---------------------------------------------------------------- actions
-
-
-class OpenLink(NamedTuple):
-    address: Address
-
-
-class CloseLink(NamedTuple):
-    """Flush what is queued, then close; no LinkClosed comes back for it."""
-
-    link: int
-
-
-class SendMessage(NamedTuple):
-    """`answered`: by MessageSent, for it is one of many."""
-
-    link: int
-    message: Message
-    answered: bool = False
-
-
-class SendEntries(NamedTuple):
-    """Send what follows entry `after` of `log`, one run; answered by EntriesSent."""
-
-    link: int
-    log: Log
-    after: int
-
-
-class StoreRun(NamedTuple):
-    """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
-    Must be committed before any byte that is sent after it leaves."""
-
-    link: int
-    run: tuple[bytes, ...]
-
-
-class WriteEntries(NamedTuple):
-    """Write entries (kind, body) of our own; answered by RunStored. Must be on the
-    platter before any byte that is sent after it leaves."""
-
-    bodies: tuple[tuple[int, bytes], ...]
-    time_ms: int
-
-
-class SyncJournal(NamedTuple):
-    """Answered by JournalSynced."""
-
-
-class KeepFork(NamedTuple):
-    """Answered by ForkKept if the proof is new, by RunRefused if it is none."""
-
-    link: int
-    proof: Fork
-
-
-class RememberAddress(NamedTuple):
-    """For the address book. `answered`: `member` was there just now."""
-
-    address: Address
-    source: str
-    member: bytes | None
-    answered: bool
-
-
-class ShowPosts(NamedTuple):
-    """Newly placed entries, in this order, and of each whether it is history: written
-    before this node could have seen it live."""
-
-    entries: tuple[Entry, ...]
-    history: tuple[bool, ...]
-
-
-class ShowLink(NamedTuple):
-    """A member is linked now ("up"), or no longer ("down")."""
-
-    state: str
-    member: bytes
-    name: str
-    address: Address
-    reason: str = ""
-
-
-class ShowConfirmed(NamedTuple):
-    """`confirmed` says up to which seq of our log each member has it on disk; what is
-    new in that are the entries after+1..upto."""
-
-    after: int
-    upto: int
-    confirmed: tuple[tuple[bytes, int], ...]
-
-
-class ShowNotice(NamedTuple):
-    text: str
-
-
-Action = (
-    OpenLink
-    | CloseLink
-    | SendMessage
-    | SendEntries
-    | StoreRun
-    | WriteEntries
-    | SyncJournal
-    | KeepFork
-    | RememberAddress
-    | ShowPosts
-    | ShowLink
-    | ShowConfirmed
-    | ShowNotice
-)
-
 
 # ---------------------------------------------------------------- state
 
@@ -984,27 +763,6 @@ class Mesh:
         TimePassed: _time_passed,
         Left: _left,
     }
-
-
-def describe(thing: object) -> str:
-    """An event or an action for a person to read: ids cut to 8 digits, nothing that was
-    said, only how much."""
-    if isinstance(thing, bytes):
-        return thing.hex()[:8] if len(thing) <= protocol.LOG_BYTES else f"<{len(thing)} bytes>"
-    if isinstance(thing, Entry):
-        return f"Entry({describe(thing.log)}, {thing.seq}, kind {thing.kind})"
-    if isinstance(thing, PostsTyped):
-        return f"PostsTyped({len(thing.texts)} posts)"
-    names = getattr(thing, "_fields", None) or getattr(thing, "__dataclass_fields__", None)
-    if names:
-        inside = (f"{name}={describe(getattr(thing, name))}" for name in names)
-        return f"{type(thing).__name__}({', '.join(inside)})"
-    if isinstance(thing, tuple):
-        more = f", and {len(thing) - 4} more" if len(thing) > 4 else ""
-        return f"({', '.join(map(describe, thing[:4]))}{more})"
-    if isinstance(thing, frozenset):
-        return f"<{len(thing)}>"
-    return repr(thing)
 
 
 def _first_haves(heads: list[Head]) -> Iterator[Have]:

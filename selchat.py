@@ -21,13 +21,13 @@ def _find_packages() -> None:
         return
     own = Path(__file__).resolve().parent / ".venv"
     python = str(own / "bin" / "python")
-    if Path(sys.prefix).resolve() == own or not os.access(python, os.X_OK):
+    script = os.path.isfile(sys.argv[0])  # else there is nothing that could be run again
+    if not script or Path(sys.prefix).resolve() == own or not os.access(python, os.X_OK):
         sys.exit("selchat: the packages rich and cryptography are missing: run `make setup`")
     os.execv(python, [python, *sys.argv])
 
 
-if __name__ == "__main__":
-    _find_packages()
+_find_packages()
 
 import argparse  # noqa: E402 (what is needed must be found before it is imported)
 import signal  # noqa: E402

@@ -29,6 +29,7 @@ from typing import IO, Any, ClassVar
 
 import addresses
 import commands
+import events
 import identity
 import mesh
 import net
@@ -99,7 +100,7 @@ class User:
         self._mesh: mesh.Mesh | None = None
         self._connections: dict[int, net.Connection] = {}
         self._numbers = count(1)
-        self._events: deque[mesh.Event] = deque()
+        self._events: deque[events.Event] = deque()
         self._dispatching = False
         self._typed: list[str] = []
         self._ending: list[net.Connection] = []
@@ -176,17 +177,17 @@ class User:
         for event in conn.receive():
             if isinstance(event, net.Failed):
                 self._connections.pop(conn.id, conn).close()
-                self._dispatch(mesh.LinkClosed(conn.id, event.reason, event.fault))
+                self._dispatch(events.LinkClosed(conn.id, event.reason, event.fault))
             elif isinstance(event, net.Secured):
                 member = identity.member_of(event.certificate)
                 if member is None:
                     self._fail(conn, "a certificate without a member's key")
                     return
-                self._dispatch(mesh.LinkSecured(conn.id, member))
+                self._dispatch(events.LinkSecured(conn.id, member))
             else:
-                self._dispatch(mesh.MessageReceived(conn.id, event))
+                self._dispatch(events.MessageReceived(conn.id, event))
         if conn.take_drained():
-            self._dispatch(mesh.LinkDrained(conn.id))
+            self._dispatch(events.LinkDrained(conn.id))
 
     def start_client(self, ip: str, host_port: int) -> None:
         """Links to the node that listens there, as soon and as long as it is there.
@@ -198,7 +199,7 @@ class User:
                 f"{address} is not on this machine, and the open room stays on it; "
                 "rooms over the network are not there yet"
             )
-        self._dispatch(mesh.AddressLearned(address, "you"))
+        self._dispatch(events.AddressLearned(address, "you"))
 
     def validate_msg(self, text: str) -> str:
         """`text`, as it can be posted. Raises BadPost."""
@@ -269,8 +270,8 @@ class User:
             if self._mesh and self._mesh.unsynced:
                 # Who waits for our acknowledgement, waits for nothing once we are gone.
                 self._journal.sync()
-                self._dispatch(mesh.JournalSynced())
-            self._dispatch(mesh.Left())
+                self._dispatch(events.JournalSynced())
+            self._dispatch(events.Left())
             self.loop.stop()
 
     def run(
@@ -315,7 +316,7 @@ class User:
 
     def _pass_time(self) -> None:
         if self._mesh:
-            self._dispatch(mesh.TimePassed())
+            self._dispatch(events.TimePassed())
         if self._save_at is not None and self._save_at <= self.loop.now():
             self._save_book()
 
@@ -324,7 +325,7 @@ class User:
         self._write_typed()
         self._catch_up_showing()
         if self._journal.commit() and self._mesh and self._mesh.unsynced:
-            self._dispatch(mesh.JournalSynced())
+            self._dispatch(events.JournalSynced())
         for connection in self._connections.values():
             connection.flush()
         for connection in self._ending:
@@ -342,7 +343,7 @@ class User:
         if self._typed:
             self._start_mesh()
             texts, self._typed = tuple(self._typed), []
-            self._dispatch(mesh.PostsTyped(texts, time.time_ns() // 1_000_000))
+            self._dispatch(events.PostsTyped(texts, time.time_ns() // 1_000_000))
 
     def _start_mesh(self) -> None:
         if self._mesh is not None:
@@ -365,9 +366,9 @@ class User:
         for known in self.book.entries():
             if _is_on_this_machine(known.address):
                 member = bytes.fromhex(known.member) if known.member else None
-                self._dispatch(mesh.AddressLearned(known.address, known.source, member))
+                self._dispatch(events.AddressLearned(known.address, known.source, member))
 
-    def _dispatch(self, event: mesh.Event) -> None:
+    def _dispatch(self, event: events.Event) -> None:
         """The one way to the mesh and back. Events that come of an action wait until all
         actions before them are done."""
         self._events.append(event)
@@ -385,11 +386,11 @@ class User:
         finally:
             self._dispatching = False
 
-    def _transcribe(self, event: mesh.Event, actions: list[mesh.Action]) -> None:
+    def _transcribe(self, event: events.Event, actions: list[events.Action]) -> None:
         assert self._debug is not None
         stamp = f"{self.loop.now():.3f}"
-        self._debug.write(f"{stamp} >> {mesh.describe(event)}\n")
-        self._debug.writelines(f"{stamp} << {mesh.describe(action)}\n" for action in actions)
+        self._debug.write(f"{stamp} >> {events.describe(event)}\n")
+        self._debug.writelines(f"{stamp} << {events.describe(action)}\n" for action in actions)
         self._debug.flush()
 
     def _shut(self) -> None:
@@ -434,33 +435,33 @@ class User:
     def _adopt(self, connection: net.Connection, address: tuple[str, int], *, dialed: bool) -> None:
         connection.id = next(self._numbers)
         self._connections[connection.id] = connection
-        self._dispatch(mesh.LinkOpened(connection.id, address, dialed))
+        self._dispatch(events.LinkOpened(connection.id, address, dialed))
 
     def _fail(self, connection: net.Connection, reason: str) -> None:
         self._connections.pop(connection.id, connection).close()
-        self._dispatch(mesh.LinkClosed(connection.id, reason, fault=True))
+        self._dispatch(events.LinkClosed(connection.id, reason, fault=True))
 
-    def _open_link(self, action: mesh.OpenLink) -> None:
+    def _open_link(self, action: events.OpenLink) -> None:
         address = action.address
         ready = partial(self.listen_data, address=address)
         try:
             connection = net.Connection.dial(self.loop, address, self._gate, ready)
         except OSError as error:
             number = next(self._numbers)
-            self._dispatch(mesh.LinkOpened(number, address, dialed=True))
-            self._dispatch(mesh.LinkClosed(number, (error.strerror or str(error)).lower()))
+            self._dispatch(events.LinkOpened(number, address, dialed=True))
+            self._dispatch(events.LinkClosed(number, (error.strerror or str(error)).lower()))
         else:
             self._adopt(connection, address, dialed=True)
 
-    def _close_link(self, action: mesh.CloseLink) -> None:
+    def _close_link(self, action: events.CloseLink) -> None:
         connection = self._connections.pop(action.link, None)
         if connection is not None:
             self._ending.append(connection)  # after the commit, as all that is sent
 
-    def _send_message(self, action: mesh.SendMessage) -> None:
+    def _send_message(self, action: events.SendMessage) -> None:
         room = self._send(action.link, action.message)
         if action.answered:
-            self._dispatch(mesh.MessageSent(action.link, clogged=not room))
+            self._dispatch(events.MessageSent(action.link, clogged=not room))
 
     def _send(self, link: int, message: protocol.Message) -> bool:
         """Whether the link has room for more."""
@@ -474,51 +475,51 @@ class User:
             return False
         return not connection.link.clogged
 
-    def _send_entries(self, action: mesh.SendEntries) -> None:
+    def _send_entries(self, action: events.SendEntries) -> None:
         run = self._journal.run(action.log, action.after)
         room = self._send(action.link, protocol.Entries(run)) if run else True
         upto = action.after + len(run)
-        self._dispatch(mesh.EntriesSent(action.link, action.log, upto, clogged=not room))
+        self._dispatch(events.EntriesSent(action.link, action.log, upto, clogged=not room))
 
-    def _store_run(self, action: mesh.StoreRun) -> None:
+    def _store_run(self, action: events.StoreRun) -> None:
         try:
             outcome = self._journal.append(action.run)
         except RemoteError as error:
-            self._dispatch(mesh.RunRefused(action.link, str(error)))
+            self._dispatch(events.RunRefused(action.link, str(error)))
             return
         if isinstance(outcome, Stored):
             placed = tuple(outcome.placed)
-            self._dispatch(mesh.RunStored(action.link, outcome.log, outcome.seq, placed))
+            self._dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
         elif isinstance(outcome, Gap):
-            self._dispatch(mesh.RunRefused(action.link, "entries with a gap before them"))
+            self._dispatch(events.RunRefused(action.link, "entries with a gap before them"))
         elif isinstance(outcome, Conflict):
             theirs = outcome.theirs
             proof = protocol.Fork(outcome.ours, theirs) if theirs else None
             seq = protocol.parse_entry(outcome.ours).seq
-            self._dispatch(mesh.RunParted(action.link, outcome.log, seq, proof))
+            self._dispatch(events.RunParted(action.link, outcome.log, seq, proof))
 
-    def _write_entries(self, action: mesh.WriteEntries) -> None:
+    def _write_entries(self, action: events.WriteEntries) -> None:
         def sign(unsigned: bytes) -> bytes:
             return self._identity.sign(protocol.signed_bytes(self.room.id, unsigned))
 
         stored = self._journal.write(list(action.bodies), action.time_ms, sign)
-        self._dispatch(mesh.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+        self._dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
 
-    def _sync_journal(self, action: mesh.SyncJournal) -> None:
+    def _sync_journal(self, action: events.SyncJournal) -> None:
         self._journal.sync()
-        self._dispatch(mesh.JournalSynced())
+        self._dispatch(events.JournalSynced())
 
-    def _keep_fork(self, action: mesh.KeepFork) -> None:
+    def _keep_fork(self, action: events.KeepFork) -> None:
         proof = action.proof
         try:
             placed = self._journal.add_fork(proof.one, proof.other)
             if placed is not None:
                 log = protocol.parse_entry(proof.one).log
-                self._dispatch(mesh.ForkKept(log, proof, tuple(placed)))
+                self._dispatch(events.ForkKept(log, proof, tuple(placed)))
         except RemoteError as error:
-            self._dispatch(mesh.RunRefused(action.link, str(error)))
+            self._dispatch(events.RunRefused(action.link, str(error)))
 
-    def _remember_address(self, action: mesh.RememberAddress) -> None:
+    def _remember_address(self, action: events.RememberAddress) -> None:
         member = action.member.hex() if action.member else None
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
@@ -531,7 +532,7 @@ class User:
         if self._save_at is None and self.book.changed:
             self._save_at = self.loop.now() + SAVE_S
 
-    def _show_posts(self, action: mesh.ShowPosts) -> None:
+    def _show_posts(self, action: events.ShowPosts) -> None:
         for entry, history in zip(action.entries, action.history, strict=True):
             if self._unshown or self.stdout.full:
                 self._unshown.setdefault(entry.log, entry.seq)
@@ -557,12 +558,12 @@ class User:
             for ref, text in zip(_refs(entry, len(texts)), texts, strict=True)
         ]
 
-    def _show_link(self, action: mesh.ShowLink) -> None:
+    def _show_link(self, action: events.ShowLink) -> None:
         reason = action.reason if action.state == "down" else None
         address = str(Address(*action.address))
         self.output.link(action.state, action.member.hex(), action.name, address, reason)
 
-    def _show_confirmed(self, action: mesh.ShowConfirmed) -> None:
+    def _show_confirmed(self, action: events.ShowConfirmed) -> None:
         if not self.report_confirmed:
             return
         after = max(action.after, self._confirmed_from)
@@ -572,23 +573,23 @@ class User:
                 for ref in _refs(entry, int.from_bytes(entry.body[:4], "big")):
                     self.output.confirmed(ref, by)
 
-    def _show_notice(self, action: mesh.ShowNotice) -> None:
+    def _show_notice(self, action: events.ShowNotice) -> None:
         self.output.notice(action.text)
 
     _PERFORM: ClassVar[dict[type, Callable[[User, Any], None]]] = {
-        mesh.OpenLink: _open_link,
-        mesh.CloseLink: _close_link,
-        mesh.SendMessage: _send_message,
-        mesh.SendEntries: _send_entries,
-        mesh.StoreRun: _store_run,
-        mesh.WriteEntries: _write_entries,
-        mesh.SyncJournal: _sync_journal,
-        mesh.KeepFork: _keep_fork,
-        mesh.RememberAddress: _remember_address,
-        mesh.ShowPosts: _show_posts,
-        mesh.ShowLink: _show_link,
-        mesh.ShowConfirmed: _show_confirmed,
-        mesh.ShowNotice: _show_notice,
+        events.OpenLink: _open_link,
+        events.CloseLink: _close_link,
+        events.SendMessage: _send_message,
+        events.SendEntries: _send_entries,
+        events.StoreRun: _store_run,
+        events.WriteEntries: _write_entries,
+        events.SyncJournal: _sync_journal,
+        events.KeepFork: _keep_fork,
+        events.RememberAddress: _remember_address,
+        events.ShowPosts: _show_posts,
+        events.ShowLink: _show_link,
+        events.ShowConfirmed: _show_confirmed,
+        events.ShowNotice: _show_notice,
     }
 
 

@@ -23,11 +23,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+import events
 import journal
-import mesh
 import protocol
+from events import Address
 from journal import Conflict, Gap, Journal, Stored
-from mesh import Address, Mesh
+from mesh import Mesh
 from protocol import Entry, Fork, Frontier, Log, RemoteError
 
 EPOCH_MS = 1_700_000_000_000
@@ -138,7 +139,7 @@ class End:
             self.in_flight -= len(item) if isinstance(item, bytes) else 0
             self.peer.receive(item)
             if was_clogged and not self.clogged and self.alive:
-                self.node.turn(mesh.LinkDrained(self.id))
+                self.node.turn(events.LinkDrained(self.id))
 
     def receive(self, item: bytes | int) -> None:
         node = self.node
@@ -146,7 +147,7 @@ class End:
             if node.mesh:
                 node.ends[self.id] = self
                 caller = (self.peer.node.address[0], 40_000 + self.id % 20_000)
-                node.turn(mesh.LinkOpened(self.id, caller, dialed=False))
+                node.turn(events.LinkOpened(self.id, caller, dialed=False))
                 self.send(CHALLENGE)
             elif not node.dark:
                 self.send(REFUSED)
@@ -155,7 +156,7 @@ class End:
                 self.peer.end("connection reset by peer")
         elif isinstance(item, bytes):
             for message in self._frames.feed(item):
-                node.dispatch(mesh.MessageReceived(self.id, message))
+                node.dispatch(events.MessageReceived(self.id, message))
             node.end_turn(item)
         elif item in (CLOSE, REFUSED):
             self.end("connection refused" if item == REFUSED else "closed without a goodbye")
@@ -163,14 +164,14 @@ class End:
             if item != FINISHED:
                 self.send(item + 1)
             if item in (CERTIFICATE, FINISHED):
-                node.turn(mesh.LinkSecured(self.id, self.peer.node.member))
+                node.turn(events.LinkSecured(self.id, self.peer.node.member))
 
     def end(self, reason: str) -> None:
         self._pipe.clear()
         self.in_flight = 0
         if self.alive:
             del self.node.ends[self.id]
-            self.node.turn(mesh.LinkClosed(self.id, reason))
+            self.node.turn(events.LinkClosed(self.id, reason))
 
 
 class Node:
@@ -203,7 +204,7 @@ class Node:
         self.linked: dict[bytes, None] = {}
         self.notices: list[str] = []
         self.history: list[tuple[Log, int]] = []
-        self._events: deque[mesh.Event] = deque()
+        self._events: deque[events.Event] = deque()
         self._closing: list[End] = []
         self._dispatching = False
         self.mesh = Mesh(
@@ -219,16 +220,16 @@ class Node:
             started_ms=self.wall_ms(),
         )
         for address, (source, member) in list(self.disk.book.items()):
-            self.dispatch(mesh.AddressLearned(address, source, member))
+            self.dispatch(events.AddressLearned(address, source, member))
         for address in self.told:
-            self.dispatch(mesh.AddressLearned(address, "you"))
+            self.dispatch(events.AddressLearned(address, "you"))
         self.end_turn()
 
     def say(self, *texts: str) -> None:
-        self.turn(mesh.PostsTyped(texts, self.wall_ms()))
+        self.turn(events.PostsTyped(texts, self.wall_ms()))
 
     def leave(self) -> None:
-        self.turn(mesh.Left())
+        self.turn(events.Left())
         self.journal.close()
         self.mesh = None
 
@@ -251,11 +252,11 @@ class Node:
 
     # ------------------------------------------------------------ the turn
 
-    def turn(self, event: mesh.Event) -> None:
+    def turn(self, event: events.Event) -> None:
         self.dispatch(event)
         self.end_turn()
 
-    def dispatch(self, event: mesh.Event) -> None:
+    def dispatch(self, event: events.Event) -> None:
         self._events.append(event)
         if self._dispatching or self.mesh is None:
             return
@@ -274,7 +275,7 @@ class Node:
             return
         self.room.note(received)
         if self.journal.commit() and self.mesh.unsynced:
-            self.dispatch(mesh.JournalSynced())
+            self.dispatch(events.JournalSynced())
         for end in self.ends.values():
             end.flush()
         for end in self._closing:
@@ -292,18 +293,18 @@ class Node:
             return
         due = self.mesh.deadline()
         if due is not None and due <= self.room.now:
-            self.dispatch(mesh.TimePassed())
+            self.dispatch(events.TimePassed())
             due = self.mesh.deadline()
             assert due is None or due > self.room.now, "a deadline that stays makes a node spin"
         self.end_turn()
 
     # ------------------------------------------------------------ performing actions
 
-    def _open_link(self, action: mesh.OpenLink) -> None:
+    def _open_link(self, action: events.OpenLink) -> None:
         self.room.dials += 1
         end = End(self)
         self.ends[end.id] = end
-        self.dispatch(mesh.LinkOpened(end.id, action.address, dialed=True))
+        self.dispatch(events.LinkOpened(end.id, action.address, dialed=True))
         target = self.room.listeners.get(action.address)
         if target is None:
             self.room.at(self.room.now + 0.01, partial(end.end, "no route to host"))
@@ -311,62 +312,62 @@ class Node:
             end.peer, end.peer.peer = End(target), end
             end.send(OPEN)
 
-    def _close_link(self, action: mesh.CloseLink) -> None:
+    def _close_link(self, action: events.CloseLink) -> None:
         end = self.ends.pop(action.link, None)
         if end is not None:
             self._closing.append(end)
 
-    def _send_message(self, action: mesh.SendMessage) -> None:
+    def _send_message(self, action: events.SendMessage) -> None:
         if action.link in self.ends:
             self.ends[action.link].outbox.append(protocol.encode(action.message))
         if action.answered:
             clogged = action.link not in self.ends or self.ends[action.link].clogged
-            self.dispatch(mesh.MessageSent(action.link, clogged))
+            self.dispatch(events.MessageSent(action.link, clogged))
 
-    def _send_entries(self, action: mesh.SendEntries) -> None:
+    def _send_entries(self, action: events.SendEntries) -> None:
         run = self.journal.run(action.log, action.after)
         if run:
             self.room.runs += 1
-            self._send_message(mesh.SendMessage(action.link, protocol.Entries(run)))
+            self._send_message(events.SendMessage(action.link, protocol.Entries(run)))
         clogged = action.link not in self.ends or self.ends[action.link].clogged
         upto = action.after + len(run)
-        self.dispatch(mesh.EntriesSent(action.link, action.log, upto, clogged))
+        self.dispatch(events.EntriesSent(action.link, action.log, upto, clogged))
 
-    def _store_run(self, action: mesh.StoreRun) -> None:
+    def _store_run(self, action: events.StoreRun) -> None:
         try:
             outcome = self.journal.append(action.run)
         except RemoteError as error:
-            self.dispatch(mesh.RunRefused(action.link, str(error)))
+            self.dispatch(events.RunRefused(action.link, str(error)))
             return
         if isinstance(outcome, Stored):
             placed = tuple(outcome.placed)
-            self.dispatch(mesh.RunStored(action.link, outcome.log, outcome.seq, placed))
+            self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
         elif isinstance(outcome, Gap):
-            self.dispatch(mesh.RunRefused(action.link, "entries with a gap before them"))
+            self.dispatch(events.RunRefused(action.link, "entries with a gap before them"))
         elif isinstance(outcome, Conflict):
             proof = Fork(outcome.ours, outcome.theirs) if outcome.theirs else None
             seq = protocol.parse_entry(outcome.ours).seq
-            self.dispatch(mesh.RunParted(action.link, outcome.log, seq, proof))
+            self.dispatch(events.RunParted(action.link, outcome.log, seq, proof))
 
-    def _write_entries(self, action: mesh.WriteEntries) -> None:
+    def _write_entries(self, action: events.WriteEntries) -> None:
         sign = partial(_sign, self.member)
         stored = self.journal.write(list(action.bodies), action.time_ms, sign)
-        self.dispatch(mesh.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+        self.dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
 
-    def _sync_journal(self, action: mesh.SyncJournal) -> None:
+    def _sync_journal(self, action: events.SyncJournal) -> None:
         self.journal.sync()
-        self.dispatch(mesh.JournalSynced())
+        self.dispatch(events.JournalSynced())
 
-    def _keep_fork(self, action: mesh.KeepFork) -> None:
+    def _keep_fork(self, action: events.KeepFork) -> None:
         placed = self.journal.add_fork(action.proof.one, action.proof.other)
         if placed is not None:
             log = protocol.parse_entry(action.proof.one).log
-            self.dispatch(mesh.ForkKept(log, action.proof, tuple(placed)))
+            self.dispatch(events.ForkKept(log, action.proof, tuple(placed)))
 
-    def _remember_address(self, action: mesh.RememberAddress) -> None:
+    def _remember_address(self, action: events.RememberAddress) -> None:
         self.disk.book[action.address] = (action.source, action.member)
 
-    def _show_posts(self, action: mesh.ShowPosts) -> None:
+    def _show_posts(self, action: events.ShowPosts) -> None:
         """The three promises of a screen: nothing twice, each author's order, and nothing
         before what its author had seen."""
         for entry, history in zip(action.entries, action.history, strict=True):
@@ -378,35 +379,35 @@ class Node:
             if history:
                 self.history.append((entry.log, entry.seq))
 
-    def _show_link(self, action: mesh.ShowLink) -> None:
+    def _show_link(self, action: events.ShowLink) -> None:
         assert (action.state == "up") == (action.member not in self.linked)
         if action.state == "up":
             self.linked[action.member] = None
         else:
             del self.linked[action.member]
 
-    def _show_confirmed(self, action: mesh.ShowConfirmed) -> None:
+    def _show_confirmed(self, action: events.ShowConfirmed) -> None:
         for node in self.room.nodes:
             told = dict(action.confirmed).get(node.member, 0)
             node.receipts[self.log] = max(told, node.receipts.get(self.log, 0))
 
-    def _show_notice(self, action: mesh.ShowNotice) -> None:
+    def _show_notice(self, action: events.ShowNotice) -> None:
         self.notices.append(action.text)
 
     _PERFORM: ClassVar[dict[type, Callable[[Node, Any], None]]] = {
-        mesh.OpenLink: _open_link,
-        mesh.CloseLink: _close_link,
-        mesh.SendMessage: _send_message,
-        mesh.SendEntries: _send_entries,
-        mesh.StoreRun: _store_run,
-        mesh.WriteEntries: _write_entries,
-        mesh.SyncJournal: _sync_journal,
-        mesh.KeepFork: _keep_fork,
-        mesh.RememberAddress: _remember_address,
-        mesh.ShowPosts: _show_posts,
-        mesh.ShowLink: _show_link,
-        mesh.ShowConfirmed: _show_confirmed,
-        mesh.ShowNotice: _show_notice,
+        events.OpenLink: _open_link,
+        events.CloseLink: _close_link,
+        events.SendMessage: _send_message,
+        events.SendEntries: _send_entries,
+        events.StoreRun: _store_run,
+        events.WriteEntries: _write_entries,
+        events.SyncJournal: _sync_journal,
+        events.KeepFork: _keep_fork,
+        events.RememberAddress: _remember_address,
+        events.ShowPosts: _show_posts,
+        events.ShowLink: _show_link,
+        events.ShowConfirmed: _show_confirmed,
+        events.ShowNotice: _show_notice,
     }
 
 

@@ -18,9 +18,10 @@ OURS: list[str] = PROJECT["tool"]["setuptools"]["py-modules"]
 MAY_IMPORT = {
     "addresses": set(),
     "commands": set(),
+    "events": {"protocol"},
     "identity": set(),
     "journal": {"protocol"},
-    "mesh": {"protocol"},
+    "mesh": {"events", "protocol"},
     "net": {"protocol"},
     "protocol": set(),
     "selchat": {"addresses", "net", "protocol", "terminal", "user"},

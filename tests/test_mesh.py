@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
+import events
 import mesh
 import protocol
-from mesh import (
+from events import (
     AddressLearned,
     CloseLink,
     Event,
     LinkClosed,
     LinkOpened,
     LinkSecured,
-    Mesh,
     MessageReceived,
     OpenLink,
     RunStored,
@@ -31,6 +31,7 @@ from mesh import (
     ShowNotice,
     TimePassed,
 )
+from mesh import Mesh
 from protocol import Entry, Fork, Frontier, Have, Head, Hello, Log, Peer, Peers
 
 ANN, ME, ZOE, BOB = (letter * 32 for letter in (b"A", b"M", b"Z", b"B"))
@@ -45,7 +46,7 @@ def entry(log: Log, seq: int, time_ms: int = STARTED_MS) -> Entry:
     return Entry(log, seq, protocol.NO_PREVIOUS, time_ms, (), protocol.POSTS, b"", b"")
 
 
-NAMES: dict[str, Any] = {**vars(protocol), **vars(mesh)}
+NAMES: dict[str, Any] = {**vars(protocol), **vars(events)}
 NAMES |= {name: value for name, value in globals().items() if name.isupper() or name == "entry"}
 BY_BYTES = {v: name for name, v in NAMES.items() if isinstance(v, bytes) and len(v) >= 32}
 BY_BYTES |= {v: n for n, v in NAMES.items() if n.endswith("_AT")}
@@ -99,7 +100,7 @@ class Script:
         done = [shown(action) for action in self.mesh.handle(event, self.now)]
         assert done == [shown(eval(action, NAMES)) for action in expected], where
 
-    def do(self, *events: Event) -> list[mesh.Action]:
+    def do(self, *events: Event) -> list[events.Action]:
         return [action for event in events for action in self.mesh.handle(event, self.now)]
 
     def link(self, member: bytes, number: int, *heads: Head) -> None:
@@ -110,9 +111,9 @@ class Script:
         self.do(MessageReceived(number, Have(heads)))
         self.sleep(mesh.PEERS_S)
 
-    def sleep(self, seconds: float) -> list[tuple[float, mesh.Action]]:
+    def sleep(self, seconds: float) -> list[tuple[float, events.Action]]:
         """What the mesh does by itself in that time, and when."""
-        end, done = self.now + seconds, list[tuple[float, mesh.Action]]()
+        end, done = self.now + seconds, list[tuple[float, events.Action]]()
         while (due := self.mesh.deadline()) is not None and due <= end:
             self.now = max(due, self.now)
             done += [(self.now, action) for action in self.do(TimePassed())]
@@ -695,7 +696,7 @@ def test_what_was_written_before_this_node_could_see_it_live_is_history() -> Non
 
     def history(log: Log, seq: int, time_ms: int) -> tuple[bool, ...]:
         shown = script.do(RunStored(1, log, seq, (entry(log, seq, time_ms),)))[0]
-        assert isinstance(shown, mesh.ShowPosts)
+        assert isinstance(shown, events.ShowPosts)
         return shown.history
 
     assert history(ANN_LOG, 2, live_ms + 9_000) == (True,)  # it was in the journal already
@@ -754,9 +755,9 @@ def test_a_frontier_of_many_messages_is_told_no_faster_than_the_link_takes_it() 
     script = Script(frontier=dict(logs))
     script.do(LinkOpened(1, ANN_AT, dialed=False), LinkSecured(1, ANN))
     first = script.do(MessageReceived(1, Hello("ann", 0, 7)))[-1]
-    second = script.do(mesh.MessageSent(1, False))
-    assert script.do(mesh.MessageSent(1, True)) == []
-    third = script.do(mesh.LinkDrained(1))
+    second = script.do(events.MessageSent(1, False))
+    assert script.do(events.MessageSent(1, True)) == []
+    third = script.do(events.LinkDrained(1))
     told: list[Any] = [first, *second, *third]
     haves = [action.message for action in told]
     assert [have.last for have in haves] == [False, False, True]
