@@ -91,7 +91,7 @@ def test_the_bot_in_the_readme_answers_on_a_real_node(tmp_path: Path) -> None:
 
 def test_the_bot_in_the_readme_has_ten_lines() -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in source.splitlines() if line]) == 10
+    assert len([line for line in source.splitlines() if line]) <= 10
 
 
 def test_the_readme_names_every_option_of_the_help_and_no_other() -> None:
