@@ -274,8 +274,8 @@ def describe(thing: object) -> str:
         return f"Entry({describe(thing.log)}, {thing.seq}, kind {thing.kind})"
     if isinstance(thing, PostsTyped):
         return f"PostsTyped({len(thing.texts)} posts)"
-    names = getattr(thing, "_fields", None) or getattr(thing, "__dataclass_fields__", None)
-    if names:
+    names = getattr(thing, "_fields", getattr(thing, "__dataclass_fields__", None))
+    if names is not None:
         inside = (f"{name}={describe(getattr(thing, name))}" for name in names)
         return f"{type(thing).__name__}({', '.join(inside)})"
     if isinstance(thing, tuple):

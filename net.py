@@ -408,11 +408,11 @@ class Outlet:
     """Text out to a descriptor that may stand still (a pager, a stopped terminal), without
     ever waiting for it. Its owner looks at `full`, and keeps what else there is to itself."""
 
-    def __init__(self, loop: Loop, descriptor: int, broken: Callable[[], None]) -> None:
-        """`broken()` is called once, when nobody can read there any more."""
+    def __init__(self, loop: Loop, descriptor: int, broken: Callable[[OSError], None]) -> None:
+        """`broken(error)` is called once, when nothing can be written there any more."""
         self._loop = loop
         self._descriptor = descriptor
-        self._broken: Callable[[], None] | None = broken
+        self._broken: Callable[[OSError], None] | None = broken
         self._queue = bytearray()
         self._poll = select.poll()
         if os.isatty(descriptor):
@@ -446,11 +446,11 @@ class Outlet:
                 del self._queue[: os.write(self._descriptor, self._queue[: select.PIPE_BUF])]
         except BlockingIOError:
             pass  # a terminal that takes less than that; watched below
-        except OSError:
+        except OSError as error:
             self._queue.clear()
             if self._broken:
                 broken, self._broken = self._broken, None
-                broken()
+                broken(error)
         if self._queue:
             self._loop.watch(self._descriptor, WRITE, lambda _: self._write_some())
         else:

@@ -30,6 +30,7 @@ def _find_packages() -> None:
 _find_packages()
 
 import argparse  # noqa: E402 (what is needed must be found before it is imported)
+import contextlib  # noqa: E402
 import signal  # noqa: E402
 from datetime import date, datetime  # noqa: E402
 from typing import IO, NoReturn  # noqa: E402
@@ -348,7 +349,8 @@ def main(arguments: list[str] | None = None) -> int:
         text = f"{error.filename or 'input/output'}: {error.strerror}"
     finally:
         if debug:
-            debug.close()
+            with contextlib.suppress(OSError):  # a full disk: that was said already
+                debug.close()
     os.write(2, f"selchat: {terminal.harmless(text)}\n".encode(errors="replace"))
     return FAILED
 

@@ -86,8 +86,8 @@ class User:
         self.port = port
         self.name = _checked_name(login_name() if name is None else name)
         self.loop = loop or net.Loop()
-        self.stdout = net.Outlet(self.loop, 1, lambda: self.leave("nobody reads the output"))
-        self.stderr = net.Outlet(self.loop, 2, lambda: None)
+        self.stdout = net.Outlet(self.loop, 1, self._output_broken)
+        self.stderr = net.Outlet(self.loop, 2, lambda error: None)  # nowhere to say so
         self.output = output or terminal.PlainOutput(
             self.stdout.write, self.stderr.write, datetime.fromtimestamp
         )
@@ -176,8 +176,8 @@ class User:
         """Takes in what has come over `conn` from `address`."""
         for event in conn.receive():
             if isinstance(event, net.Failed):
-                self._connections.pop(conn.id, conn).close()
                 self._dispatch(events.LinkClosed(conn.id, event.reason, event.fault))
+                self._ending.append(self._connections.pop(conn.id, conn))
             elif isinstance(event, net.Secured):
                 member = identity.member_of(event.certificate)
                 if member is None:
@@ -257,6 +257,13 @@ class User:
             shown += self._messages(entry, history=True)
         for message in shown[len(shown) - min(posts, len(shown)) :]:
             self.output.message(message)
+
+    def _output_broken(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            self.leave("nobody reads the output")
+        else:
+            self.stderr.write(f"selchat: the output can't be written: {error.strerror}\n")
+            self.leave("the output can't be written", FAILED)
 
     def confirmed_by(self) -> int:
         """How many other members have every post of ours on disk."""
