@@ -80,12 +80,14 @@ class RunRefused(NamedTuple):
 
 class RunParted(NamedTuple):
     """A run over `link` does not follow our entry `seq` of `log`. `proof`: the two
-    entries, where both were there."""
+    entries, where both were there and are signed themselves. `placed`: entries that had
+    waited for more of this log, and wait no longer."""
 
     link: int
     log: Log
     seq: int
     proof: Fork | None
+    placed: tuple[Entry, ...] = ()
 
 
 class ForkKept(NamedTuple):

@@ -107,6 +107,8 @@ class Identity:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(self._certificate_file, self._key_file)
         context.load_verify_locations(self._certificate_file)
+        if context.cert_store_stats()["x509_ca"] != 1:
+            raise ssl.SSLError("the room's own certificate is missing")
         if protocol == ssl.PROTOCOL_TLS_SERVER:
             context.num_tickets = 0  # nothing is resumed, and a ticket costs a write
         return context
@@ -201,7 +203,10 @@ def _seed_in(key_file: Path) -> bytes:
         der = b""
     if len(der) != len(_PKCS8_PREFIX) + 32 or not der.startswith(_PKCS8_PREFIX):
         raise BadKey(f"{key_file} holds no key; put its copy back, or move it away for a new one")
-    return der[len(_PKCS8_PREFIX) :]
+    seed = der[len(_PKCS8_PREFIX) :]
+    if text.split() != _pem_of(seed).split():
+        raise BadKey(f"{key_file} is no PEM file; put its copy back, or move it away for a new one")
+    return seed
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -37,8 +37,9 @@ import contextlib
 import heapq
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice, pairwise
 from pathlib import Path
@@ -48,6 +49,12 @@ from protocol import Entry, Frontier, Head, Log, RemoteError
 
 # What the far end takes in one frame, less its kind byte.
 _RUN_BYTES = protocol.MAX_FRAME_BYTES - 1
+# One crash a day for twenty years; who writes logs without end fills only an eighth.
+MAX_LOGS_OF_ONE = 8192
+# Proofs are held in memory, up to 128 KiB each. Forks beyond that are marked all the same.
+MAX_FORKS = 256
+# Names of those who talk now; others are looked up again.
+MAX_NAMES_CACHED = 1024
 # A log costs about 400 bytes of memory and a line of every frontier. A member makes one
 # per crash; this is for a room of a thousand that crash dozens of times each.
 MAX_LOGS = 65_536
@@ -64,7 +71,8 @@ CREATE INDEX IF NOT EXISTS history ON entries(stamp, rank) WHERE rank IS NOT NUL
 CREATE TABLE IF NOT EXISTS names(
     author BLOB PRIMARY KEY, name TEXT NOT NULL,
     stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL);  -- of the newest NAME
-CREATE TABLE IF NOT EXISTS forks(log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS forks(  -- other is empty where the fork is certain, but no proof
+    log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value BLOB NOT NULL);
 PRAGMA user_version = 1;
 """
@@ -100,6 +108,13 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class NoRoom:
+    """The run begins a log that is one more than this journal keeps."""
+
+    log: Log
+
+
+@dataclass(frozen=True)
 class Conflict:
     """The run does not follow what is held of `log`: somebody forked it. `ours` is the
     entry held where they part; `theirs` the other one of that seq, where it was in the
@@ -108,6 +123,7 @@ class Conflict:
     log: Log
     ours: bytes
     theirs: bytes | None
+    placed: tuple[Entry, ...] = ()  # what had waited for more of this log, and need not now
 
 
 @dataclass
@@ -117,7 +133,6 @@ class _LogState:
     hash: bytes = protocol.NO_PREVIOUS  # of the entry seq
     placed: int = 0  # <= seq
     order: tuple[int, int] = (0, 0)  # (stamp, rank) of the entry placed
-    waiting: list[Log] = field(default_factory=list)  # logs that wait for more of this one
 
 
 def check_run(run: tuple[bytes, ...], verify: Callable[[Entry], bool]) -> list[Entry]:
@@ -187,14 +202,16 @@ class Journal:
             placed = last.format("AND rank IS NOT NULL")
             for seq, stamp, rank, _ in self._db.execute(placed, (state.id,)):
                 state.placed, state.order = seq, (stamp, rank)
-        self.names: dict[bytes, str] = {}
-        self._named: dict[bytes, tuple[int, int, Log]] = {}  # by the newest NAME, and its place
-        for author, name, *order in self._db.execute("SELECT * FROM names"):
-            self.names[author], self._named[author] = name, (order[0], order[1], order[2])
-        self.forks: dict[Log, tuple[bytes, bytes]] = {
-            log: (one, other)
-            for log, one, other in self._db.execute("SELECT log, one, other FROM forks")
-        }
+        self._names: dict[bytes, str | None] = {}
+        self._logs_of = Counter(log[: protocol.MEMBER_BYTES] for log in self._logs)
+        self.forks: dict[Log, tuple[bytes, bytes]] = {}
+        self._parted: set[Log] = set()  # logs known to be forked, proven or not
+        for log, one, other in self._db.execute("SELECT log, one, other FROM forks"):
+            self._parted.add(log)
+            if other:
+                self.forks[log] = (one, other)
+        self._waiting: dict[Log, list[tuple[int, Log]]] = {}  # heaps: (seq that is waited for, by)
+        self._waits: set[Log] = set()  # the logs in there; each waits for one thing at a time
         for (value,) in self._db.execute("SELECT value FROM state WHERE key = 'tips'"):
             self._tips = {h.log: h.seq for h in _unpack_heads(value)}
         for log in list(self._logs):  # those that waited when we stopped wait again
@@ -238,14 +255,17 @@ class Journal:
     def close(self, *, sealed: bool = True) -> None:
         """Syncs, and seals our own log so that the next start may go on with it."""
         with _explained(self._path):
-            self.commit()
-            self.sync()
-            self._db.close()
+            try:
+                self.sync()
+            finally:
+                self._db.close()
             own = self._own
             if sealed and own is not None and own in self._logs:
-                descriptor = os.open(self._seal_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(f"{own.hex()} {self._fingerprint()}")
+                # Where no seal can be written, the next start begins a new log.
+                with contextlib.suppress(OSError):
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                    with os.fdopen(os.open(self._seal_path, flags, 0o600), "w") as file:
+                        file.write(f"{own.hex()} {self._fingerprint()}")
 
     # ------------------------------------------------------------ writing
 
@@ -310,7 +330,7 @@ class Journal:
             self._begin(full=True)
             return self._store(entries, all_checked=True)
 
-    def append(self, run: tuple[bytes, ...]) -> Stored | Known | Gap | Conflict:
+    def append(self, run: tuple[bytes, ...]) -> Stored | Known | Gap | NoRoom | Conflict:
         """Takes in a run from elsewhere. Raises RemoteError if it is no valid one."""
         if self._is_known(run[-1]):
             return Known()
@@ -323,10 +343,14 @@ class Journal:
             new = [entry for entry in entries if entry.seq > state.seq]
             old = entries[: len(entries) - len(new)]
             conflict = self._conflict(state, old, new)
-            if conflict or not new:
-                return conflict or Known()
-            if log not in self._logs and len(self._logs) >= MAX_LOGS:
-                raise RemoteError(f"one log more than the {MAX_LOGS} that fit")
+            if conflict:
+                return replace(conflict, placed=tuple(self._part(log, conflict.ours, b"")))
+            if not new:
+                return Known()
+            author = entries[0].author
+            full = len(self._logs) >= MAX_LOGS or self._logs_of[author] >= MAX_LOGS_OF_ONE
+            if full and log not in self._logs:
+                return NoRoom(log)
             self._begin(full=False)
             return self._store(new)
 
@@ -363,9 +387,9 @@ class Journal:
             rows.append((state.id, entry.seq, checked, *(order or (None, None)), entry.raw))
         state.seq, state.hash = entries[-1].seq, entries[-1].hash
         self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?)", rows)
-        if len(placed) < len(entries):
+        if len(placed) < len(entries) and log not in self._waits:
             self._advance(log)
-        for waiting in self._woken(state) if placed else ():
+        for waiting in self._woken(log, state.placed) if placed else ():
             placed += self._advance(waiting)
         return Stored(log, state.seq, placed)
 
@@ -373,16 +397,17 @@ class Journal:
         id = self._db.execute("INSERT INTO logs(log) VALUES(?)", (log,)).lastrowid
         assert id is not None
         self._logs[log] = _LogState(id)
+        self._logs_of[log[: protocol.MEMBER_BYTES]] += 1
         return self._logs[log]
 
     # ------------------------------------------------------------ placing
 
-    def _missing(self, entry: Entry) -> Log | None:
-        """A log of which `entry`'s author had seen more than is placed here. Not a forked
-        one: its author may have gone on in a branch that is refused here, for ever."""
+    def _missing(self, entry: Entry) -> Head | None:
+        """What `entry`'s author had seen that is not placed here. Nothing of a forked log:
+        its author may have gone on in a branch that is refused here, for ever."""
         for head in entry.heads:
-            if not self._is_placed(head) and head.log not in self.forks:
-                return head.log
+            if not self._is_placed(head) and head.log not in self._parted:
+                return head
         return None
 
     def _is_placed(self, head: Head) -> bool:
@@ -406,11 +431,12 @@ class Journal:
 
     def _rename(self, entry: Entry, order: tuple[int, int, Log]) -> None:
         """The newest name in the room's order counts, whichever of them came last."""
-        if order >= self._named.get(entry.author, order):
-            name = entry.body.decode(errors="replace")
-            self.names[entry.author], self._named[entry.author] = name, order
-            row = (entry.author, name, *order)
+        query = "SELECT stamp, rank, log FROM names WHERE author = ?"
+        newest = self._db.execute(query, (entry.author,)).fetchone()
+        if newest is None or order >= newest:
+            row = (entry.author, entry.body.decode(errors="replace"), *order)
             self._db.execute("INSERT OR REPLACE INTO names VALUES(?, ?, ?, ?, ?)", row)
+            self._names.pop(entry.author, None)
 
     def _order(self, head: Head) -> tuple[int, int]:
         state = self._logs[head.log]
@@ -440,25 +466,45 @@ class Journal:
                 self._db.execute(update, (stamp, rank, state.id, entry.seq))
                 placed.append(entry)
             if state.placed > before:
-                queue += self._woken(state)
+                queue += self._woken(log, state.placed)
         return placed
 
-    def _wait(self, log: Log, missing: Log) -> None:
-        # A log that is named but not held gets its place now, so that there is one list.
-        state = self._logs.get(missing)
-        if state is None:
-            if len(self._logs) >= MAX_LOGS:
-                return  # tried again at the next start
-            self._begin(full=False)
-            state = self._add_log(missing)
-        if log not in state.waiting:
-            state.waiting.append(log)
+    def _wait(self, log: Log, missing: Head) -> None:
+        self._waits.add(log)
+        heapq.heappush(self._waiting.setdefault(missing.log, []), (missing.seq, log))
 
-    def _woken(self, state: _LogState) -> list[Log]:
-        woken, state.waiting = state.waiting, []
+    def _woken(self, log: Log, seq: int) -> list[Log]:
+        """The logs that waited for no more than entry `seq` of `log`."""
+        waiting, woken = self._waiting.get(log, []), []
+        while waiting and waiting[0][0] <= seq:
+            woken.append(heapq.heappop(waiting)[1])
+        if not waiting:
+            self._waiting.pop(log, None)
+        self._waits.difference_update(woken)
         return woken
 
+    def _part(self, log: Log, one: bytes, other: bytes) -> list[Entry]:
+        """Marks a forked log; `other` is empty if that can't be proven to others. Places
+        what waited for more of it."""
+        if log in self._parted and not other:
+            return []
+        self._parted.add(log)
+        self._begin(full=False)
+        self._db.execute("INSERT OR REPLACE INTO forks VALUES(?, ?, ?)", (log, one, other))
+        return [entry for waiting in self._woken(log, 2**63) for entry in self._advance(waiting)]
+
     # ------------------------------------------------------------ reading
+
+    def name_of(self, author: bytes) -> str | None:
+        """The newest name that `author` has given itself."""
+        if author not in self._names:
+            if len(self._names) >= MAX_NAMES_CACHED:
+                self._names.clear()
+            with _explained(self._path):
+                query = "SELECT name FROM names WHERE author = ?"
+                row = self._db.execute(query, (author,)).fetchone()
+            self._names[author] = row[0] if row else None
+        return self._names[author]
 
     def frontier(self) -> Frontier:
         return {log: state.seq for log, state in self._logs.items() if state.seq}
@@ -555,15 +601,11 @@ class Journal:
             raise RemoteError("a proof of a fork that proves nothing")
         if not (self._verify(first) and self._verify(second)):
             raise RemoteError("a proof of a fork with a bad signature")
-        if first.log in self.forks or len(self.forks) >= MAX_LOGS:
+        if first.log in self.forks or len(self.forks) >= MAX_FORKS:
             return None
         self.forks[first.log] = (one, other)
         with _explained(self._path):
-            self._begin(full=False)
-            self._db.execute("INSERT INTO forks VALUES(?, ?, ?)", (first.log, one, other))
-            state = self._logs.get(first.log)
-            woken = self._woken(state) if state else []
-            return [entry for log in woken for entry in self._advance(log)]
+            return self._part(first.log, one, other)
 
 
 def _unpack_heads(value: bytes) -> Iterator[Head]:
@@ -590,8 +632,10 @@ def _explained(path: Path) -> Iterator[None]:
     """Says what SQLite says in words that tell what to do."""
     try:
         yield
-    except UnicodeDecodeError:  # SQLite quotes what it stumbles over
-        raise _damaged(path) from None
+    except RemoteError:
+        raise  # a ValueError, but not of our own file
+    except (TypeError, ValueError, OverflowError, IndexError):
+        raise _damaged(path) from None  # a value of a kind or size that nobody wrote
     except sqlite3.DatabaseError as error:
         text = str(error)
         if "locked" in text:
@@ -600,4 +644,6 @@ def _explained(path: Path) -> Iterator[None]:
             ) from None
         if "not a database" in text or "malformed" in text:
             raise _damaged(path) from None
-        raise JournalError(f"{path}: {text}") from None
+        raise JournalError(
+            f"{path}: {text}; make room or mend the disk, then start again"
+        ) from None

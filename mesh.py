@@ -114,12 +114,16 @@ BACKOFF_NAMED_S = 15.0
 BACKOFF_OTHERS_S = 600.0
 # A link that lived this long was a good one: its address starts again without back-off.
 GOOD_LINK_S = 5.0
+# Dials under way at once to addresses that no person named: a book full of black holes
+# then takes minutes, but nobody's turn.
+MAX_DIALS = 32
 # An address that a peer says it listens on, and that never answered, is let go.
 PROOF_TRIES = 4
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
 MAX_LOGS_TOLD = 16_384
 MAX_ADDRESSES = 1024  # as many as the address book keeps
+TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
@@ -245,8 +249,9 @@ class Mesh:
         """When TimePassed is due, at the latest."""
         times = [link.deadline() for link in self.links.values()]
         times += [at for at in (self._sync_at, self._peers_at) if at is not None]
-        if len(self.links) < self._dial_limit():
-            times += [k.next_try for k in self.known.values() if k.next_try is not None]
+        for known in self.known.values():
+            if known.next_try is not None and (known.source == "you" or self._may_dial_more()):
+                times.append(known.next_try)
         return min(times, default=None)
 
     @property
@@ -282,9 +287,11 @@ class Mesh:
                 return None
             known = self.known[address] = Known(address, source, member)
             self._do(RememberAddress(address, source, member, answered=False))
-        elif source == "you":
+        elif TRUST.index(source) > TRUST.index(known.source):
             known.source = source
-        if member is not None and not known.proven:
+            self._do(RememberAddress(address, source, member, answered=False))
+        hearsay = source == "hearsay" and known.source == "you"  # it must not shadow a person
+        if member is not None and not known.proven and not hearsay:
             known.member = member
         return known
 
@@ -311,22 +318,26 @@ class Mesh:
         """Nothing to be had from dialing it: proven, and linked to."""
         return known.proven and known.member in self.members
 
-    def _dial_limit(self) -> int:
-        return 2 * self._max_links + MAX_OPENING
+    def _may_dial_more(self) -> bool:
+        """Whether an address that no person named may be dialed now."""
+        dialing = sum(link.dialed and not link.up for link in self.links.values())
+        room = 2 * self._max_links + MAX_OPENING - len(self.links)
+        return self._dialing < min(MAX_DIALS - dialing, room)
 
     def _dial_due(self) -> None:
-        for known in list(self.known.values()):
-            if known.next_try is None or known.next_try > self._now or self._leaving:
-                continue
-            if len(self.links) + self._dialing >= self._dial_limit():
+        due = [k for k in self.known.values() if k.next_try is not None and k.next_try <= self._now]
+        # What a person named comes first, and waits for nothing.
+        for known in sorted(due, key=lambda known: known.source != "you"):
+            named = known.source == "you"
+            if self._leaving or not (named or self._may_dial_more()):
                 return
             known.next_try = None
-            full = len(self.members) >= self._max_links and known.member not in self.members
-            if full and known.source != "you":
-                known.next_try = self._now + BACKOFF_NAMED_S  # there may be room by then
-                continue
             if self._settled(known):
                 continue
+            if len(self.members) >= self._max_links and not named:
+                if known.member not in self.members:
+                    known.next_try = self._now + BACKOFF_NAMED_S  # there may be room by then
+                    continue
             known.link = -1  # until LinkOpened tells its number
             self._dialing += 1
             self._do(OpenLink(known.address))
@@ -336,7 +347,8 @@ class Mesh:
         known.failures += 1
         if self._settled(known) or known.is_self:
             return
-        if known.member in self.members and known.failures >= PROOF_TRIES:
+        tried = known.failures >= PROOF_TRIES and known.source != "you"
+        if tried and known.member in self.members:
             return  # its member called us and can't be called back
         if known.source == "you" and known.failures == 1 and not known.proven:
             self._notice(f"{_show(known.address)} does not answer yet ({reason}); trying on")
@@ -407,7 +419,7 @@ class Mesh:
                 self._close(loser, swap=True)
                 if loser is link:
                     return
-        if member not in self.members and len(self.members) >= 2 * self._max_links:
+        if member not in self.members and not self._has_room(link):
             self._do(SendMessage(link.id, Bye("full: linked to as many as it can")))
             self._close(link)
             if link.dialed and link.address in self.known:
@@ -417,6 +429,24 @@ class Mesh:
             link.greeted = True
             self._do(SendMessage(link.id, self._hello()))
         self._is_up(link, member, hello)
+
+    def _has_room(self, link: Link) -> bool:
+        """Whether one more member may be linked. One whom our user named always may: the
+        newest of those whom nobody named goes instead."""
+        if len(self.members) < 2 * self._max_links:
+            return True
+        if not self._is_named(link):
+            return False
+        for other in reversed(self.members.values()):
+            if not self._is_named(other):
+                self._do(SendMessage(other.id, Bye("full: it has to make room")))
+                self._close(other, "had to make room")
+                return True
+        return False
+
+    def _is_named(self, link: Link) -> bool:
+        known = self.known.get(link.listening)
+        return known is not None and known.source == "you"
 
     def _loser(self, old: Link, new: Link) -> Link:
         assert new.hello is not None and new.member is not None
@@ -486,7 +516,7 @@ class Mesh:
 
     def _fault(self, link: Link, reason: str) -> None:
         """The far end broke the protocol: one notice, and the link ends."""
-        name = link.hello.name if link.hello else "a node"
+        name = link.hello.name[:40] if link.hello else "a node"
         self._notice(f"{name} at {_show(link.address)} sent {reason}; link closed")
         self._do(SendMessage(link.id, Bye(f"you sent {reason}")))
         known = self.known.get(link.address) if link.dialed else None
@@ -594,7 +624,7 @@ class Mesh:
         source = self.links.get(event.link) if event.link is not None else None
         self.frontier[event.log] = event.seq
         if event.placed:
-            self._do(ShowPosts(event.placed, tuple(map(self.is_history, event.placed))))
+            self._show(event.placed)
         if event.link is not None and self._sync_at is None:
             self._sync_at = self._now + SYNC_S
         if source is not None:
@@ -609,6 +639,9 @@ class Mesh:
             else:
                 link.lacking[event.log] = None
                 self._feed(link)
+
+    def _show(self, placed: tuple[Entry, ...]) -> None:
+        self._do(ShowPosts(placed, tuple(map(self.is_history, placed))))
 
     def _just_now_ms(self) -> range:
         """What a new peer has from a time in here is live, though it was there before the
@@ -670,9 +703,11 @@ class Mesh:
             self._fault(link, event.reason)
 
     def _run_parted(self, event: RunParted) -> None:
-        if event.log in self.forks or event.link not in self.links:
+        if event.placed:
+            self._show(event.placed)
+        link = self.links.get(event.link)
+        if link is None or event.log in self.forks:
             return
-        link = self.links[event.link]
         if event.proof is not None:
             self._do(KeepFork(link.id, event.proof))
         elif event.log not in link.parted:
@@ -687,7 +722,7 @@ class Mesh:
         author = event.log[:4].hex()
         self._notice(f"member {author}... has forked its log: it has said two things as one")
         if event.placed:
-            self._do(ShowPosts(event.placed, tuple(map(self.is_history, event.placed))))
+            self._show(event.placed)
         for link in self.members.values():
             link.telling.append(event.proof)
             self._feed(link)

@@ -44,8 +44,11 @@ HIGH_WATER_BYTES = 64 * 1024
 MAX_QUEUED_BYTES = HIGH_WATER_BYTES + 3 * protocol.MAX_FRAME_BYTES
 # Callers taken in a turn; the rest waits in the kernel for the next one.
 ACCEPTS_PER_TURN = 32
+MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
 # What waits for a reader of our output. More stays in the journal until it reads.
 FULL_BYTES = 256 * 1024
+# Posts wait elsewhere by then. Notices are all that can still come, and these are lost.
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 FINISH_S = 1.0  # at the end: a reader gets this long, then it is taken for stopped
 BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
 
@@ -117,7 +120,7 @@ class Loop:
     def _timeout_s(self, due: float | None) -> float | None:
         if self._always:
             return 0.0
-        return None if due is None else max(0.0, due - self.now())
+        return None if due is None else min(max(0.0, due - self.now()), MAX_SLEEP_S)
 
     def stop(self) -> None:
         """Ends `run` after the turn."""
@@ -429,7 +432,8 @@ class Outlet:
 
     def write(self, text: str) -> None:
         """Queues `text`, and writes what can be written now."""
-        self._queue += text.encode(errors="replace")
+        if len(self._queue) < MAX_OUTPUT_BYTES:
+            self._queue += text.encode(errors="replace")
         self._write_some()
 
     def finish(self) -> bool:

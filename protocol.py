@@ -81,18 +81,18 @@ from typing import Any, NamedTuple
 
 VERSION = 1
 
-# 64 KiB of text is far more than a person writes in one go, and small enough that the
+# 48 KiB of text is far more than a person writes in one go, and small enough that the
 # outbox of a link (net.py) holds several frames and still stays under half a megabyte.
-MAX_POST_BYTES = 64 * 1024
+MAX_POST_BYTES = 48 * 1024
 # One burst holds at least one longest post, with the lengths of its posts beside it.
-MAX_BODY_BYTES = MAX_POST_BYTES + 16 * 1024
+MAX_BODY_BYTES = MAX_POST_BYTES + 8 * 1024
 # 10,000 characters of 4 bytes each fit: nobody's name is refused, no name fills a frame.
 MAX_NAME_BYTES = 40_000
-# Heads are as many as there are members talking past each other. 512 * 48 bytes is a
-# quarter of a frame; with more tips than that the rest is named by the next entries.
-MAX_HEADS = 512
+# Heads are as many as there are members talking past each other. 128 * 48 bytes are a
+# tenth of a body; with more tips than that the rest is named by the next entries.
+MAX_HEADS = 128
 MAX_ENTRY_BYTES = 256 + MAX_HEADS * 48 + MAX_BODY_BYTES
-# The largest message is one largest entry with its length; the rest is room to grow.
+# The largest message is a proof: two largest entries, with their lengths.
 MAX_FRAME_BYTES = 128 * 1024
 # What fits in one HAVE or PEERS frame by its own u16 and by MAX_FRAME_BYTES.
 MAX_HAVE_LOGS = 2048

@@ -10,6 +10,7 @@ programs that want a `User`.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +28,13 @@ def _find_packages() -> None:
     os.execv(python, [python, *sys.argv])
 
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until there is a loop, Ctrl-C ends the process at once, and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 _find_packages()
 
 import argparse  # noqa: E402 (what is needed must be found before it is imported)
 import contextlib  # noqa: E402
-import signal  # noqa: E402
 from datetime import date, datetime  # noqa: E402
 from typing import IO, NoReturn  # noqa: E402
 
@@ -40,6 +43,7 @@ import net  # noqa: E402
 import protocol  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
+from journal import JournalError  # noqa: E402
 from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
 
 __version__ = "0.1.0"
@@ -182,7 +186,11 @@ class Session:
         screen.close()
         self._raw.leave()
         os.kill(os.getpid(), signal.SIGSTOP)  # returns when we are in the foreground again
-        self._raw.enter(0)
+        try:
+            self._raw.enter(0)
+        except OSError:  # the terminal went away meanwhile
+            self._user.leave("stopped")
+            return
         screen.reopen()
 
     # ------------------------------------------------------------ deadlines, the end
@@ -343,7 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.debug:
             debug = open(args.debug, "w", encoding="utf-8", errors="replace")
         return Session(_make_user(args, debug), args).run()
-    except (StartError, BadAddress) as error:
+    except (StartError, BadAddress, JournalError) as error:
         text = str(error)
     except OSError as error:
         text = f"{error.filename or 'input/output'}: {error.strerror}"

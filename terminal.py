@@ -431,6 +431,7 @@ class Output(Protocol):
     def error(self, text: str) -> None: ...
     def info(self, lines: list[str]) -> None: ...
     def bye(self, reason: str) -> None: ...
+    def drop(self) -> None: ...
     def flush(self) -> None: ...
 
 
@@ -505,6 +506,10 @@ class JsonOutput:
     def bye(self, reason: str) -> None:
         self._event("bye", reason=reason)
 
+    def drop(self) -> None:
+        """Forgets what was not flushed yet."""
+        self._lines.clear()
+
     def flush(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
@@ -566,6 +571,11 @@ class PlainOutput(_Readable):
 
     def info(self, lines: list[str]) -> None:
         self._notices.extend(harmless(line) + "\n" for line in lines)
+
+    def drop(self) -> None:
+        """Forgets what was not flushed yet."""
+        self._posts.clear()
+        self._notices.clear()
 
     def flush(self) -> None:
         posts, self._posts = self._posts, []
@@ -680,6 +690,10 @@ class Screen(_Readable):
         self._shown = True
         self.resized()
 
+    def drop(self) -> None:
+        """Forgets what was not flushed yet."""
+        self._lines.clear()
+
     def flush(self) -> None:
         if not self._lines and not self._dirty:
             return
@@ -755,7 +769,10 @@ class RawMode:
     def enter(self, fd: int) -> None:
         if self._saved is not None:
             return
-        mode = termios.tcgetattr(fd)
+        try:
+            mode = termios.tcgetattr(fd)
+        except termios.error as error:
+            raise OSError(*error.args) from None
         # Enter stays "\r"; Ctrl-S must not stop an output that a whole loop waits for.
         mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON)
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)

@@ -36,7 +36,7 @@ import net
 import protocol
 import terminal
 from addresses import Address, AddressBook, BadAddress
-from journal import Conflict, Gap, Journal, JournalError, JournalLocked, Stored
+from journal import Conflict, Gap, Journal, JournalError, JournalLocked, NoRoom, Stored
 from protocol import Entry, RemoteError
 from terminal import Message, Output
 
@@ -47,6 +47,10 @@ SAVE_S = 2.0
 MAX_COMPLAINTS = 5
 # Entries shown in a turn to an output that catches up: full ones are half a megabyte.
 SHOW_ENTRIES = 8
+# Text shown in a turn (characters; JSON may need six bytes for one), and what a message
+# costs beside it. A screen draws that much in a tenth of a second.
+SHOW_BYTES = 256 * 1024
+MESSAGE_BYTES = 128
 # How many profiles of one name are tried before it is said that all are in use.
 MAX_PROFILES = 64
 
@@ -105,6 +109,9 @@ class User:
         self._typed: list[str] = []
         self._ending: list[net.Connection] = []
         self._leaving: str | None = None
+        self._said_full = False
+        self._show_bytes = SHOW_BYTES
+        self._partly: dict[tuple[protocol.Log, int], int] = {}  # posts shown of an entry
         self._unshown: protocol.Frontier = {}  # from which seq on a full output lacks a log
         self._save_at: float | None = None
         self.report_confirmed = False  # whether the output has a use for it
@@ -313,6 +320,7 @@ class User:
         try:
             self.loop.run(earliest, passed, before_sleep)
         except JournalError as error:
+            self.output.drop()  # what this turn would have shown is not on disk
             self.output.error(str(error))
             self.finish_output()
             return FAILED
@@ -341,10 +349,15 @@ class User:
         self.output.flush()
 
     def _catch_up_showing(self) -> None:
-        """What an output that stood still could not be told waits in the journal."""
+        """Shows what an output that stood still, or a turn that was full, left out."""
+        self._show_bytes = SHOW_BYTES
         if self._unshown and self._mesh and not self.stdout.full:
-            for entry in self._journal.placed_since(self._unshown, SHOW_ENTRIES):
+            late = self._journal.placed_since(self._unshown, SHOW_ENTRIES)
+            rest, self._unshown = self._unshown, {}
+            for entry in late:
                 self._show(entry, self._mesh.is_history(entry))
+            for log, seq in rest.items():
+                self._unshown.setdefault(log, seq)
 
     def _write_typed(self) -> None:
         if self._typed:
@@ -365,7 +378,7 @@ class User:
             random=self._random,
             frontier=self._journal.frontier(),
             forks=proofs,
-            named=self._journal.names.get(self.member) == self.name,
+            named=self._journal.name_of(self.member) == self.name,
             may_dial=_is_on_this_machine,
             started=self.loop.now(),
             started_ms=time.time_ns() // 1_000_000,
@@ -503,7 +516,11 @@ class User:
             theirs = outcome.theirs
             proof = protocol.Fork(outcome.ours, theirs) if theirs else None
             seq = protocol.parse_entry(outcome.ours).seq
-            self._dispatch(events.RunParted(action.link, outcome.log, seq, proof))
+            placed = outcome.placed
+            self._dispatch(events.RunParted(action.link, outcome.log, seq, proof, placed))
+        elif isinstance(outcome, NoRoom) and not self._said_full:
+            self._said_full = True
+            self.output.notice("somebody writes more logs than fit here; theirs are left out")
 
     def _write_entries(self, action: events.WriteEntries) -> None:
         def sign(unsigned: bytes) -> bytes:
@@ -528,6 +545,8 @@ class User:
 
     def _remember_address(self, action: events.RememberAddress) -> None:
         member = action.member.hex() if action.member else None
+        if action.source == "hearsay" and not action.answered:
+            return  # anybody may say anything: it is kept once it was found true
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             address = Address(*action.address)
@@ -541,15 +560,24 @@ class User:
 
     def _show_posts(self, action: events.ShowPosts) -> None:
         for entry, history in zip(action.entries, action.history, strict=True):
-            if self._unshown or self.stdout.full:
-                self._unshown.setdefault(entry.log, entry.seq)
-            else:
-                self._show(entry, history)
+            self._show(entry, history)
 
     def _show(self, entry: Entry, history: bool) -> None:
-        for message in self._messages(entry, history):
+        """As much of an entry as a turn may show; the rest waits in the journal."""
+        if self._unshown or self.stdout.full or self._show_bytes <= 0:
+            self._unshown.setdefault(entry.log, entry.seq)
+            return
+        messages = self._messages(entry, history)
+        start = self._partly.pop((entry.log, entry.seq), 0)
+        for index in range(start, len(messages)):
+            message = messages[index]
+            self._show_bytes -= len(message.text) + len(message.name) + MESSAGE_BYTES
             self.output.message(message)
             self.on_message(message)
+            if self._show_bytes <= 0 and index + 1 < len(messages):
+                self._partly[entry.log, entry.seq] = index + 1
+                self._unshown[entry.log] = entry.seq
+                return
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
         if entry.kind != protocol.POSTS:
@@ -559,7 +587,7 @@ class User:
         except RemoteError:
             return []  # signed, so kept and passed on, but there is nothing in it to show
         id, own = entry.author.hex(), entry.author == self.member
-        name = self._journal.names.get(entry.author, "")
+        name = self._journal.name_of(entry.author) or ""
         return [
             Message(ref, id, name, entry.time_ms, text, history, own)
             for ref, text in zip(_refs(entry, len(texts)), texts, strict=True)

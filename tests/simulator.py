@@ -215,7 +215,7 @@ class Node:
             random=Random(room.random.getrandbits(64)),
             frontier=frontier,
             forks={log: Fork(*pair) for log, pair in self.journal.forks.items()},
-            named=self.journal.names.get(self.member) == self.name,
+            named=self.journal.name_of(self.member) == self.name,
             started=room.now,
             started_ms=self.wall_ms(),
         )
@@ -347,7 +347,7 @@ class Node:
         elif isinstance(outcome, Conflict):
             proof = Fork(outcome.ours, outcome.theirs) if outcome.theirs else None
             seq = protocol.parse_entry(outcome.ours).seq
-            self.dispatch(events.RunParted(action.link, outcome.log, seq, proof))
+            self.dispatch(events.RunParted(action.link, outcome.log, seq, proof, outcome.placed))
 
     def _write_entries(self, action: events.WriteEntries) -> None:
         sign = partial(_sign, self.member)

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "mesh": {"events", "protocol"},
     "net": {"protocol"},
     "protocol": set(),
-    "selchat": {"addresses", "net", "protocol", "terminal", "user"},
+    "selchat": {"addresses", "journal", "net", "protocol", "terminal", "user"},
     "terminal": set(),
     "user": set(OURS) - {"selchat", "user"},
 }

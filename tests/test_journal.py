@@ -342,10 +342,58 @@ def test_the_number_of_logs_has_a_limit(journal: Journal, monkeypatch: pytest.Mo
     journal.append(speaker(ALICE, "one").run)
     bob = Author(BOB)
     bob.says("waits", heads=(Head(CAROL, 1),))
-    journal.append(bob.run)  # no place is left to wait for Carol in, and nothing breaks
-    with pytest.raises(RemoteError, match="one log more than the 2 that fit"):
-        journal.append(speaker(CAROL, "one").run)
+    journal.append(bob.run)
+    assert journal.append(speaker(CAROL, "one").run) == journals.NoRoom(CAROL)
     assert journal.frontier() == {ALICE: 1, BOB: 1}
+
+
+def test_one_author_fills_its_own_share_of_the_logs_only(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "MAX_LOGS_OF_ONE", 2)
+    logs = [ALICE[:32] + bytes([number]) * 8 for number in range(3)]
+    for log in logs:
+        journal.append(speaker(log, "one").run)
+    assert journal.append(speaker(logs[2], "one").run) == journals.NoRoom(logs[2])
+    journal.append(speaker(BOB, "one").run)
+    assert journal.frontier() == {logs[0]: 1, logs[1]: 1, BOB: 1}
+
+
+def test_a_fork_that_can_not_be_proven_silences_nobody_else(tmp_path: Path) -> None:
+    """Only the last entries carry a valid signature: no two of one seq do."""
+    ours, theirs, bob = Author(ALICE), Author(ALICE), Author(BOB)
+    ours.says("one", signed=False)
+    ours.says("two")
+    theirs.says("eins")
+    theirs.says("zwei", signed=False)
+    theirs.says("drei")
+    bob.says("after three", heads=(Head(ALICE, 3),))
+    journal = opened(tmp_path)
+    journal.append(ours.run)
+    assert journal.append(bob.run) == Stored(BOB, 1, [])
+    parted = journal.append(theirs.run)
+    assert isinstance(parted, Conflict) and parted.theirs is None
+    assert texts_of(list(parted.placed)) == ["after three"]
+    bob.says("and on", heads=(Head(ALICE, 9),))
+    journal.close()
+    journal = opened(tmp_path)
+    again = journal.append(bob.run)
+    assert isinstance(again, Stored) and texts_of(again.placed) == ["and on"]
+    assert journal.forks == {}
+    journal.close()
+
+
+def test_thousands_that_wait_for_one_entry_are_not_read_again_for_every_other(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        waits = Author(BOB[:32] + number.to_bytes(8, "big"))
+        waits.says("waits", heads=(Head(ALICE, 100),))
+        journal.append(waits.run)
+    parsed = []
+    monkeypatch.setattr(journal, "_entry", lambda *which: parsed.append(which))
+    journal.append(speaker(ALICE, *map(str, range(99))).run)
+    assert parsed == []
 
 
 # ---------------------------------------------------------------- the order
@@ -577,10 +625,10 @@ def test_names_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     bob.says(kind=protocol.NAME, body=b"n" * (protocol.MAX_NAME_BYTES + 1))
     journal.append(alice.run)
     journal.append(bob.run)
-    assert journal.names == {ALICE[:32]: "Älice", BOB[:32]: "b\ufffdb"}
+    assert [journal.name_of(log[:32]) for log in (ALICE, BOB, CAROL)] == ["Älice", "b\ufffdb", None]
     journal.close()
     journal = opened(tmp_path)
-    assert journal.names == {ALICE[:32]: "Älice", BOB[:32]: "b\ufffdb"}
+    assert [journal.name_of(log[:32]) for log in (ALICE, BOB, CAROL)] == ["Älice", "b\ufffdb", None]
     journal.close()
 
 
@@ -595,7 +643,7 @@ def test_two_logs_of_one_author_give_it_one_name_whichever_arrives_first(tmp_pat
             journal = opened(folder)
             for run in () if again else runs:
                 journal.append(run)
-            assert journal.names == {ALICE[:32]: "new"}
+            assert journal.name_of(ALICE[:32]) == "new"
             journal.close()
 
 
@@ -682,7 +730,6 @@ def test_a_turn_without_news_costs_nothing(journal: Journal) -> None:
     journal.commit()
     journal.append(alice.run)
     journal.append(speaker(BOB, "1", "2").run[1:])
-    journal.append(speaker(ALICE, "eins", "zwei").run)
     assert journal.commits == 1
     journal.commit()
     assert journal.commits == 1

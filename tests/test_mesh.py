@@ -834,6 +834,8 @@ def test_a_full_node_asks_an_address_that_its_user_named_ever_more_rarely() -> N
     script = Script(max_links=1)
     script.link(member(1), 1)
     script.link(member(2), 2)
+    for number in (1, 2):  # whom our user named as well
+        script.do(AddressLearned(("10.0.0.9", 40_000 + number), "you"))
     script.do(AddressLearned(ZOE_AT, "you"))
     known = script.mesh.known[ZOE_AT]
     for number in range(3, 13):
@@ -847,13 +849,36 @@ def test_a_full_node_asks_an_address_that_its_user_named_ever_more_rarely() -> N
     assert before == 10 and ZOE not in script.mesh.members
 
 
+def test_a_full_node_makes_room_for_whom_its_user_named() -> None:
+    script = Script(max_links=1)
+    script.link(member(1), 1)
+    script.link(member(2), 2)
+    script.do(AddressLearned(ZOE_AT, "you"))
+    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkSecured(3, ZOE))
+    done = script.do(MessageReceived(3, Hello("zoe", 0, 7)))
+    assert CloseLink(2) in done
+    assert list(script.mesh.members) == [member(1), ZOE]
+
+
+def test_hearsay_keeps_nobody_from_dialing_what_the_user_named() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.do(AddressLearned(ZOE_AT, "you"), MessageReceived(1, Peers((Peer(BOB, *ZOE_AT),))))
+    for number in range(2, 12):
+        script.do(LinkOpened(number, ZOE_AT, dialed=True), LinkClosed(number, "refused"))
+        script.do(MessageReceived(1, protocol.Pong()))
+        due = script.mesh.known[ZOE_AT].next_try
+        assert due is not None
+        script.sleep(due - script.now)
+
+
 def test_one_turn_begins_no_more_links_than_there_is_room_for() -> None:
     script = Script(max_links=2)
     script.link(BOB, 1)
     peers = tuple(Peer(b"X" + member(n)[1:], f"10.1.0.{n}", 5000) for n in range(200))
     done = script.do(MessageReceived(1, Peers(peers)))
     opened = [action.address for action in done if isinstance(action, OpenLink)]
-    assert len(opened) == 2 * 2 + mesh.MAX_OPENING - 1
+    assert len(opened) == mesh.MAX_DIALS
     for number, address in enumerate(opened, 2):
         assert script.do(LinkOpened(number, address, dialed=True)) == []
     script.do(LinkClosed(2, "refused"))
