@@ -16,7 +16,7 @@ demo: .venv/.compiled ## three peers talk on this machine, by themselves
 	@$(PY) demo.py
 
 test: .venv/.ready-dev .venv/.compiled ## all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 check: .venv/.ready-dev ## formatting, lint, types
 	@$(PY) -m ruff format --check --quiet . || \
