@@ -91,11 +91,11 @@ class RunParted(NamedTuple):
 
 
 class ForkKept(NamedTuple):
-    """The proof of a fork is new, valid and in the journal. `placed`: entries that had
-    waited for more of the forked log, and wait no longer."""
+    """A fork is proven that was not, and marked in the journal. `proof`: None where that
+    holds as many as it can. `placed`: what waited for more of the log, and need not now."""
 
     log: Log
-    proof: Fork
+    proof: Fork | None
     placed: tuple[Entry, ...] = ()
 
 

@@ -41,7 +41,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import protocol
@@ -65,9 +65,11 @@ CREATE TABLE IF NOT EXISTS entries(
     log INTEGER NOT NULL, seq INTEGER NOT NULL,
     checked INTEGER NOT NULL,           -- its own signature was verified
     stamp INTEGER, rank INTEGER,        -- NULL until it is placed
+    placed INTEGER,                     -- 1, 2, 3, ... as they were placed here
     raw BLOB NOT NULL,
     PRIMARY KEY (log, seq));
 CREATE INDEX IF NOT EXISTS history ON entries(stamp, rank) WHERE rank IS NOT NULL;
+CREATE INDEX IF NOT EXISTS placed ON entries(placed) WHERE placed IS NOT NULL;
 CREATE TABLE IF NOT EXISTS names(
     author BLOB PRIMARY KEY, name TEXT NOT NULL,
     stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL);  -- of the newest NAME
@@ -193,8 +195,12 @@ class Journal:
         self._db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
 
     def _load(self) -> None:
-        logs = self._db.execute("SELECT log, id FROM logs")
+        logs = self._db.execute("SELECT log, id FROM logs").fetchall()
+        if any(type(log) is not bytes or len(log) != protocol.LOG_BYTES for log, _ in logs):
+            raise ValueError("not what was written")
         self._logs = {log: _LogState(id) for log, id in logs}
+        (number,) = self._db.execute("SELECT MAX(placed) FROM entries").fetchone()
+        self.placed_count: int = number or 0  # how many entries were placed, ever
         last = "SELECT seq, stamp, rank, raw FROM entries WHERE log=? {} ORDER BY seq DESC LIMIT 1"
         for state in self._logs.values():
             for seq, _, _, raw in self._db.execute(last.format(""), (state.id,)):
@@ -384,9 +390,9 @@ class Journal:
                 order = self._place(entry, state)
                 placed.append(entry)
             checked = all_checked or entry is entries[-1]
-            rows.append((state.id, entry.seq, checked, *(order or (None, None)), entry.raw))
+            rows.append((state.id, entry.seq, checked, *(order or (None,) * 3), entry.raw))
         state.seq, state.hash = entries[-1].seq, entries[-1].hash
-        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?)", rows)
+        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?)", rows)
         if len(placed) < len(entries) and log not in self._waits:
             self._advance(log)
         for waiting in self._woken(log, state.placed) if placed else ():
@@ -414,7 +420,8 @@ class Journal:
         state = self._logs.get(head.log)
         return state is not None and state.placed >= head.seq
 
-    def _place(self, entry: Entry, state: _LogState) -> tuple[int, int]:
+    def _place(self, entry: Entry, state: _LogState) -> tuple[int, int, int]:
+        """Its stamp, its rank, and its number among those placed here."""
         seen = (head for head in entry.heads if self._is_placed(head))
         orders = [state.order, *map(self._order, seen)]
         stamp = max(entry.time_ms, max(order[0] for order in orders))
@@ -427,7 +434,8 @@ class Journal:
         self._tips_changed = True
         if entry.kind == protocol.NAME and len(entry.body) <= protocol.MAX_NAME_BYTES:
             self._rename(entry, (stamp, rank, entry.log))
-        return stamp, rank
+        self.placed_count += 1
+        return stamp, rank, self.placed_count
 
     def _rename(self, entry: Entry, order: tuple[int, int, Log]) -> None:
         """The newest name in the room's order counts, whichever of them came last."""
@@ -461,9 +469,9 @@ class Journal:
                     self._wait(log, missing)
                     break
                 self._begin(full=False)
-                stamp, rank = self._place(entry, state)
-                update = "UPDATE entries SET stamp = ?, rank = ? WHERE log = ? AND seq = ?"
-                self._db.execute(update, (stamp, rank, state.id, entry.seq))
+                order = self._place(entry, state)
+                update = "UPDATE entries SET stamp=?, rank=?, placed=? WHERE log=? AND seq=?"
+                self._db.execute(update, (*order, state.id, entry.seq))
                 placed.append(entry)
             if state.placed > before:
                 queue += self._woken(log, state.placed)
@@ -503,7 +511,7 @@ class Journal:
             with _explained(self._path):
                 query = "SELECT name FROM names WHERE author = ?"
                 row = self._db.execute(query, (author,)).fetchone()
-            self._names[author] = row[0] if row else None
+            self._names[author] = str(row[0]) if row else None
         return self._names[author]
 
     def frontier(self) -> Frontier:
@@ -566,27 +574,12 @@ class Journal:
                 found.append(entry)
         return found[::-1]
 
-    def placed_since(self, first: Frontier, limit: int) -> list[Entry]:
-        """The first `limit` placed entries, in the room's order, of those that have a seq of
-        at least first[log]. `first` is moved on to behind them; logs with no more go out."""
-        query = "SELECT stamp, rank, raw FROM entries WHERE log=? AND seq>=? AND rank IS NOT NULL"
-
-        def rows(log: Log, seq: int) -> Iterator[tuple[int, int, Log, int, Entry]]:
-            for stamp, rank, raw in self._db.execute(query + " ORDER BY seq", (id_of(log), seq)):
-                entry = protocol.parse_entry(raw)
-                yield stamp, rank, log, entry.seq, entry
-
-        def id_of(log: Log) -> int:
-            return self._logs[log].id
-
+    def placed_after(self, number: int, limit: int) -> list[Entry]:
+        """The `limit` entries that were placed after the first `number` of them."""
+        query = "SELECT raw FROM entries WHERE placed > ? ORDER BY placed LIMIT ?"
         with _explained(self._path):
-            merged = heapq.merge(*(rows(*item) for item in first.items()))
-            found = [row[-1] for row in islice(merged, limit)]
-        for entry in found:
-            first[entry.log] = entry.seq + 1
-        for log in [log for log, seq in first.items() if seq > self._logs[log].placed]:
-            del first[log]
-        return found
+            rows = self._db.execute(query, (number, limit)).fetchall()
+            return [protocol.parse_entry(raw) for (raw,) in rows]
 
     def entries(self, log: Log, after: int, upto: int) -> Iterator[Entry]:
         """Entries after+1..upto of `log`."""
@@ -601,14 +594,18 @@ class Journal:
             raise RemoteError("a proof of a fork that proves nothing")
         if not (self._verify(first) and self._verify(second)):
             raise RemoteError("a proof of a fork with a bad signature")
-        if first.log in self.forks or len(self.forks) >= MAX_FORKS:
+        if first.log in self.forks:
             return None
-        self.forks[first.log] = (one, other)
         with _explained(self._path):
+            if len(self.forks) >= MAX_FORKS:
+                return self._part(first.log, one, b"")
+            self.forks[first.log] = (one, other)
             return self._part(first.log, one, other)
 
 
 def _unpack_heads(value: bytes) -> Iterator[Head]:
+    if len(value) % 48:
+        raise ValueError("not what was written")
     for at in range(0, len(value), 48):
         yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
 

@@ -249,8 +249,9 @@ class Mesh:
         """When TimePassed is due, at the latest."""
         times = [link.deadline() for link in self.links.values()]
         times += [at for at in (self._sync_at, self._peers_at) if at is not None]
+        more = self._may_dial_more()
         for known in self.known.values():
-            if known.next_try is not None and (known.source == "you" or self._may_dial_more()):
+            if known.next_try is not None and (more or known.source == "you"):
                 times.append(known.next_try)
         return min(times, default=None)
 
@@ -326,8 +327,8 @@ class Mesh:
 
     def _dial_due(self) -> None:
         due = [k for k in self.known.values() if k.next_try is not None and k.next_try <= self._now]
-        # What a person named comes first, and waits for nothing.
-        for known in sorted(due, key=lambda known: known.source != "you"):
+        # What a person named comes first, and waits for nothing; then what never failed.
+        for known in sorted(due, key=lambda known: (known.source != "you", known.failures)):
             named = known.source == "you"
             if self._leaving or not (named or self._may_dial_more()):
                 return
@@ -445,8 +446,11 @@ class Mesh:
         return False
 
     def _is_named(self, link: Link) -> bool:
+        """By what is proven: any caller can claim to listen where our user's friend does."""
         known = self.known.get(link.listening)
-        return known is not None and known.source == "you"
+        if known is None or known.source != "you":
+            return False
+        return link.dialed or (known.proven and known.member == link.member)
 
     def _loser(self, old: Link, new: Link) -> Link:
         assert new.hello is not None and new.member is not None
@@ -718,11 +722,13 @@ class Mesh:
             self._feed(link)
 
     def _fork_kept(self, event: ForkKept) -> None:
+        if event.placed:
+            self._show(event.placed)
+        if event.proof is None:
+            return
         self.forks[event.log] = event.proof
         author = event.log[:4].hex()
         self._notice(f"member {author}... has forked its log: it has said two things as one")
-        if event.placed:
-            self._show(event.placed)
         for link in self.members.values():
             link.telling.append(event.proof)
             self._feed(link)

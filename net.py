@@ -59,6 +59,7 @@ class Loop:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.now = clock
         self.watches_signals = False
+        self._signals: Sequence[int] = ()
         self.wakeups = 0  # counted for the tests that guard an idle node's silence
         self._selector = selectors.DefaultSelector()
         self._always: dict[int, Callable[[int], None]] = {}
@@ -82,6 +83,7 @@ class Loop:
     def watch_signals(self, numbers: Sequence[int], ready: Callable[[int], None]) -> None:
         """`ready(number)` is called in a turn of the loop, never in between."""
         self.watches_signals = True
+        self._signals = numbers
         reader, self._signal_writer = socket.socketpair()
         reader.setblocking(False)
         self._signal_writer.setblocking(False)
@@ -95,6 +97,15 @@ class Loop:
                     ready(number)
 
         self.watch(reader.fileno(), READ, read)
+
+    def release_signals(self) -> None:
+        """Without turns there is nobody to hear of signals: they end the process again,
+        Ctrl-C with the status that it has everywhere."""
+        for number in self._signals:
+            signal.signal(number, signal.SIG_DFL)
+        if signal.SIGINT in self._signals:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+        self._signals = ()
 
     def run(
         self,
@@ -436,9 +447,10 @@ class Outlet:
             self._queue += text.encode(errors="replace")
         self._write_some()
 
-    def finish(self) -> bool:
-        """Writes the rest. False if the reader stood still for FINISH_S."""
-        while self._queue and self._poll.poll(FINISH_S * 1000):
+    def finish(self, end: float) -> bool:
+        """Writes the rest, until `end` at the latest. False if the reader stood still for
+        FINISH_S, or the time was over."""
+        while self._queue and self._loop.now() < end and self._poll.poll(FINISH_S * 1000):
             self._write_some()
         self._loop.unwatch(self._descriptor)
         return not self._queue

@@ -59,7 +59,8 @@ ENTRIES, the signed records
                             bytes of the entry before the signature
 
     kind 1 NAME   text: the author's name from here on
-    kind 2 POSTS  u32 n | n * u32 length | all the posts' texts, joined. length in bytes
+    kind 2 POSTS  u32 n | n * u32 length | all the posts' texts, joined. length in bytes;
+                  n is at most 1024, a text at most 48 KiB
 
 Entries of other kinds are kept, passed on, and shown as nothing.
 
@@ -86,6 +87,8 @@ VERSION = 1
 MAX_POST_BYTES = 48 * 1024
 # One burst holds at least one longest post, with the lengths of its posts beside it.
 MAX_BODY_BYTES = MAX_POST_BYTES + 8 * 1024
+# A burst of the shortest lines; what one entry makes others show has a limit, too.
+MAX_POSTS = 1024
 # 10,000 characters of 4 bytes each fit: nobody's name is refused, no name fills a frame.
 MAX_NAME_BYTES = 40_000
 # Heads are as many as there are members talking past each other. 128 * 48 bytes are a
@@ -444,7 +447,7 @@ def pack_posts(texts: list[str]) -> bytes:
 def unpack_posts(body: bytes) -> list[str]:
     """The texts in a POSTS body. Raises RemoteError."""
     reader = _Reader(body)
-    count = reader.number(4)
+    count = _limited(reader.number(4), MAX_POSTS, "posts")
     lengths = struct.unpack(f">{count}I", reader.take(4 * count))
     return [reader.text(length, MAX_POST_BYTES) for length in lengths]
 
@@ -455,7 +458,7 @@ def split_posts(texts: list[str]) -> list[list[str]]:
     room = 0
     for text in texts:
         size = len(text.encode()) + 4
-        if size > room:
+        if size > room or len(bursts[-1]) >= MAX_POSTS:
             bursts.append([])
             room = MAX_BODY_BYTES - 4
         bursts[-1].append(text)

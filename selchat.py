@@ -215,6 +215,10 @@ class Session:
             self._user.leave("end of input", NOT_CONFIRMED if missed else DONE)
 
     def _each_turn(self) -> None:
+        if self._user.leaving and self._screen:
+            # The terminal is given back before the last turn: what comes after may take long.
+            self._screen.close()
+            self._raw.leave()
         if self._ended_at is not None and self._is_confirmed():
             self._user.leave("end of input")
 

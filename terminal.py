@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from io import StringIO
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -615,6 +616,7 @@ class Screen(_Readable):
         self._dirty, self._shown = True, True
         # rich finds out from TERM, COLORTERM and NO_COLOR which colours there are.
         self._console = Console(
+            file=StringIO(),  # never the terminal itself: that may stand still, or be gone
             force_terminal=True,
             force_jupyter=False,
             legacy_windows=False,
@@ -777,8 +779,12 @@ class RawMode:
         mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON)
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        self._fd, self._saved = fd, termios.tcgetattr(fd)
-        termios.tcsetattr(fd, termios.TCSANOW, mode)
+        try:
+            saved = termios.tcgetattr(fd)
+            termios.tcsetattr(fd, termios.TCSANOW, mode)
+        except termios.error as error:
+            raise OSError(*error.args) from None
+        self._fd, self._saved = fd, saved
         self._write("\x1b[?2004h")
 
     def leave(self) -> None:

@@ -51,6 +51,8 @@ SHOW_ENTRIES = 8
 # costs beside it. A screen draws that much in a tenth of a second.
 SHOW_BYTES = 256 * 1024
 MESSAGE_BYTES = 128
+# At the end: what a reader that reads has not read by then stays in the journal.
+SHUT_S = 5.0
 # How many profiles of one name are tried before it is said that all are in use.
 MAX_PROFILES = 64
 
@@ -111,8 +113,9 @@ class User:
         self._leaving: str | None = None
         self._said_full = False
         self._show_bytes = SHOW_BYTES
-        self._partly: dict[tuple[protocol.Log, int], int] = {}  # posts shown of an entry
-        self._unshown: protocol.Frontier = {}  # from which seq on a full output lacks a log
+        self._shown = 0  # how many of the journal's placed entries the output knows
+        self._rest: deque[Message] = deque()  # of the entry after those, still to be shown
+        self._behind = False  # there are entries after those that could not be shown
         self._save_at: float | None = None
         self.report_confirmed = False  # whether the output has a use for it
 
@@ -145,6 +148,7 @@ class User:
         self.member = self._identity.member
         log = self._journal.own_log(self.member, os.urandom(8))
         self._log = log
+        self._shown = self._journal.placed_count
         self._confirmed_from = self._journal.frontier().get(log, 0)
 
     def _verify(self, entry: Entry) -> bool:
@@ -272,6 +276,10 @@ class User:
             self.stderr.write(f"selchat: the output can't be written: {error.strerror}\n")
             self.leave("the output can't be written", FAILED)
 
+    @property
+    def leaving(self) -> bool:
+        return self._leaving is not None
+
     def confirmed_by(self) -> int:
         """How many other members have every post of ours on disk."""
         return self._mesh.confirmed_by() if self._mesh and not self._typed else 0
@@ -305,7 +313,7 @@ class User:
 
         def earliest() -> float | None:
             times = [deadline(), self._mesh.deadline() if self._mesh else None, self._save_at]
-            if self._typed or (self._unshown and not self.stdout.full):
+            if self._typed or (self._behind and not self.stdout.full):
                 times.append(self.loop.now())
             return min((at for at in times if at is not None), default=None)
 
@@ -324,6 +332,7 @@ class User:
             self.output.error(str(error))
             self.finish_output()
             return FAILED
+        self.loop.release_signals()
         self._shut()
         return self.status
 
@@ -351,13 +360,13 @@ class User:
     def _catch_up_showing(self) -> None:
         """Shows what an output that stood still, or a turn that was full, left out."""
         self._show_bytes = SHOW_BYTES
-        if self._unshown and self._mesh and not self.stdout.full:
-            late = self._journal.placed_since(self._unshown, SHOW_ENTRIES)
-            rest, self._unshown = self._unshown, {}
-            for entry in late:
-                self._show(entry, self._mesh.is_history(entry))
-            for log, seq in rest.items():
-                self._unshown.setdefault(log, seq)
+        if not self._behind or self.stdout.full or self._mesh is None:
+            return
+        for entry in self._journal.placed_after(self._shown, SHOW_ENTRIES):
+            self._show(entry, self._mesh.is_history(entry))
+            if self._rest:
+                return
+        self._behind = self._shown < self._journal.placed_count
 
     def _write_typed(self) -> None:
         if self._typed:
@@ -419,7 +428,8 @@ class User:
         for connection in self._connections.values():
             connection.close()
         self._save_book()
-        while self._unshown and self.stdout.finish():
+        end = self.loop.now() + SHUT_S
+        while self._behind and self.stdout.finish(end):
             self._catch_up_showing()
             self.output.flush()
         try:
@@ -433,8 +443,9 @@ class User:
     def finish_output(self) -> None:
         """Shows what is left to show, at the end."""
         self.output.flush()
-        self.stdout.finish()
-        self.stderr.finish()
+        end = self.loop.now() + net.FINISH_S
+        self.stdout.finish(end)
+        self.stderr.finish(end)
 
     def _save_book(self) -> None:
         self._save_at = None
@@ -539,7 +550,8 @@ class User:
             placed = self._journal.add_fork(proof.one, proof.other)
             if placed is not None:
                 log = protocol.parse_entry(proof.one).log
-                self._dispatch(events.ForkKept(log, proof, tuple(placed)))
+                kept = proof if log in self._journal.forks else None
+                self._dispatch(events.ForkKept(log, kept, tuple(placed)))
         except RemoteError as error:
             self._dispatch(events.RunRefused(action.link, str(error)))
 
@@ -559,25 +571,30 @@ class User:
             self._save_at = self.loop.now() + SAVE_S
 
     def _show_posts(self, action: events.ShowPosts) -> None:
+        """Entries come here in the order in which the journal placed them. What can't be
+        shown now waits there: `_shown` says up to where the output knows them."""
         for entry, history in zip(action.entries, action.history, strict=True):
+            self._behind = self._behind or not self._may_show()
+            if self._behind:
+                return
             self._show(entry, history)
 
+    def _may_show(self) -> bool:
+        return self._show_bytes > 0 and not self.stdout.full
+
     def _show(self, entry: Entry, history: bool) -> None:
-        """As much of an entry as a turn may show; the rest waits in the journal."""
-        if self._unshown or self.stdout.full or self._show_bytes <= 0:
-            self._unshown.setdefault(entry.log, entry.seq)
-            return
-        messages = self._messages(entry, history)
-        start = self._partly.pop((entry.log, entry.seq), 0)
-        for index in range(start, len(messages)):
-            message = messages[index]
+        """Shows the next entry, or as much of it as this turn may."""
+        if not self._rest:
+            self._rest.extend(self._messages(entry, history))
+        while self._rest:
+            if not self._may_show():
+                self._behind = True
+                return
+            message = self._rest.popleft()
             self._show_bytes -= len(message.text) + len(message.name) + MESSAGE_BYTES
             self.output.message(message)
             self.on_message(message)
-            if self._show_bytes <= 0 and index + 1 < len(messages):
-                self._partly[entry.log, entry.seq] = index + 1
-                self._unshown[entry.log] = entry.seq
-                return
+        self._shown += 1
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
         if entry.kind != protocol.POSTS:

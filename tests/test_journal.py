@@ -383,6 +383,39 @@ def test_a_fork_that_can_not_be_proven_silences_nobody_else(tmp_path: Path) -> N
     journal.close()
 
 
+def test_entries_can_be_read_again_in_the_order_in_which_they_were_placed_here(
+    tmp_path: Path,
+) -> None:
+    alice, bob = Author(ALICE), Author(BOB)
+    alice.says("question", time_ms=9)
+    bob.says("waits", heads=(Head(ALICE, 1),), time_ms=1)
+    bob.says("waits too", time_ms=1)
+    journal = opened(tmp_path)
+    journal.append(bob.run)
+    journal.append(alice.run)
+    journal.append(speaker(CAROL, "early by the clock, late here").run)
+    texts = ["question", "waits", "waits too", "early by the clock, late here"]
+    for _again in range(2):
+        assert journal.placed_count == 4
+        assert texts_of(journal.placed_after(0, 9)) == texts
+        assert texts_of(journal.placed_after(1, 2)) == texts[1:3]
+        journal.close()
+        journal = opened(tmp_path)
+    journal.close()
+
+
+def test_a_fork_is_marked_even_where_no_more_proofs_are_kept(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "MAX_FORKS", 0)
+    bob = Author(BOB)
+    bob.says("after what nobody here has", heads=(Head(ALICE, 9),))
+    journal.append(bob.run)
+    placed = journal.add_fork(speaker(ALICE, "one").run[0], speaker(ALICE, "eins").run[0])
+    assert placed is not None and texts_of(placed) == ["after what nobody here has"]
+    assert journal.forks == {}
+
+
 def test_thousands_that_wait_for_one_entry_are_not_read_again_for_every_other(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -834,8 +834,10 @@ def test_a_full_node_asks_an_address_that_its_user_named_ever_more_rarely() -> N
     script = Script(max_links=1)
     script.link(member(1), 1)
     script.link(member(2), 2)
-    for number in (1, 2):  # whom our user named as well
-        script.do(AddressLearned(("10.0.0.9", 40_000 + number), "you"))
+    for number in (1, 2):  # whom our user named as well, and who were found there
+        at = ("10.0.0.9", 40_000 + number)
+        script.do(AddressLearned(at, "you"))
+        script.mesh.known[at].proven, script.mesh.known[at].member = True, member(number)
     script.do(AddressLearned(ZOE_AT, "you"))
     known = script.mesh.known[ZOE_AT]
     for number in range(3, 13):
@@ -858,6 +860,17 @@ def test_a_full_node_makes_room_for_whom_its_user_named() -> None:
     done = script.do(MessageReceived(3, Hello("zoe", 0, 7)))
     assert CloseLink(2) in done
     assert list(script.mesh.members) == [member(1), ZOE]
+
+
+def test_who_claims_to_listen_where_a_friend_of_our_user_does_displaces_nobody() -> None:
+    script = Script(max_links=1)
+    script.do(AddressLearned(ZOE_AT, "you"))
+    script.link(member(1), 1)
+    script.link(member(2), 2)
+    script.do(LinkOpened(3, (ZOE_AT[0], 41_000), dialed=False), LinkSecured(3, BOB))
+    done = script.do(MessageReceived(3, Hello("zoe", ZOE_AT[1], 7)))
+    assert CloseLink(3) in done
+    assert list(script.mesh.members) == [member(1), member(2)]
 
 
 def test_hearsay_keeps_nobody_from_dialing_what_the_user_named() -> None:
