@@ -51,6 +51,7 @@ SHOW_ENTRIES = 8
 # costs beside it. A screen draws that much in a tenth of a second.
 SHOW_BYTES = 256 * 1024
 MESSAGE_BYTES = 128
+HISTORY_BYTES = 8 * 1024 * 1024  # the same of a history that is asked for: 40,000 lines
 # At the end: what a reader that reads has not read by then stays in the journal.
 SHUT_S = 5.0
 # How many profiles of one name are tried before it is said that all are in use.
@@ -266,7 +267,14 @@ class User:
         shown: list[Message] = []
         for entry in self._journal.history(posts):
             shown += self._messages(entry, history=True)
-        for message in shown[len(shown) - min(posts, len(shown)) :]:
+        wanted, room = min(posts, len(shown)), HISTORY_BYTES
+        for fitting, message in enumerate(reversed(shown[len(shown) - wanted :])):
+            room -= len(message.text) + len(message.name) + MESSAGE_BYTES
+            if room < 0:
+                self.output.notice(f"only the last {fitting} posts: more are too much at once")
+                wanted = fitting
+                break
+        for message in shown[len(shown) - wanted :]:
             self.output.message(message)
 
     def _output_broken(self, error: OSError) -> None:

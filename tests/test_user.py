@@ -93,6 +93,18 @@ def test_a_turn_shows_no_more_than_its_share_and_the_next_ones_the_rest(user: Us
     assert shown(user) == texts and turns > 4
 
 
+def test_a_history_is_cut_where_it_would_be_too_much_at_once(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(user, *(f"line {number}" for number in range(100)))
+    before = len(shown(user))
+    user.show_history(3)
+    assert shown(user)[before:] == ["line 97", "line 98", "line 99"]
+    monkeypatch.setattr("user.HISTORY_BYTES", 50 * (7 + 4 + 128))
+    user.show_history(100)
+    assert shown(user)[before + 3 :] == [f"line {number}" for number in range(50, 100)]
+
+
 def test_a_burst_costs_one_commit_one_sync_and_one_signature(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
