@@ -102,9 +102,10 @@ class Loop:
         """Without turns there is nobody to hear of signals: they end the process again,
         Ctrl-C with the status that it has everywhere."""
         for number in self._signals:
-            signal.signal(number, signal.SIG_DFL)
-        if signal.SIGINT in self._signals:
-            signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+            if number == signal.SIGINT:
+                signal.signal(number, lambda *_: os._exit(128 + signal.SIGINT))
+            else:
+                signal.signal(number, signal.SIG_DFL)
         self._signals = ()
 
     def run(

@@ -89,6 +89,8 @@ class Session:
                 self._screen.close()
             self._raw.leave()
             user.finish_output()
+        # All is done: a late Ctrl-C must not turn the end of the interpreter into a failure.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return status
 
     def _make_output(self) -> terminal.Output:
@@ -260,7 +262,7 @@ def _peer(text: str) -> Address | None:
     try:
         address = addresses.parse_address(text)
     except BadAddress as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{error} (invites are not there yet)") from None
     if not addresses.is_loopback(address):
         raise argparse.ArgumentTypeError(
             f"{address} is not on this machine, and the open room stays on it: "
