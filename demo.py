@@ -30,7 +30,8 @@ from rich.table import Table
 from rich.text import Text
 
 import net
-from terminal import LineReader, harmless
+from terminal import LineReader
+from text import harmless
 
 PAUSE_S = 0.5  # what it takes to read one of the lines below
 LIMIT_S = 15.0  # twice what it takes; with LEAVE_S it still is less than 20 s

@@ -44,6 +44,7 @@ import protocol  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
 from journal import JournalError  # noqa: E402
+from text import harmless  # noqa: E402
 from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
 
 __version__ = "0.1.0"
@@ -242,7 +243,7 @@ def _size() -> tuple[int, int]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line that says what is wrong and what to do."""
-        message = terminal.harmless(message)
+        message = harmless(message)
         self.exit(WRONG_USAGE, f"selchat: {message}; see selchat.py --help\n")
 
 
@@ -365,7 +366,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             with contextlib.suppress(OSError):  # a full disk: that was said already
                 debug.close()
-    os.write(2, f"selchat: {terminal.harmless(text)}\n".encode(errors="replace"))
+    os.write(2, f"selchat: {harmless(text)}\n".encode(errors="replace"))
     return FAILED
 
 

@@ -4,7 +4,7 @@
     events      --> JsonOutput | PlainOutput | Screen  --> one write a turn, in flush()
 
 Nothing that came from the network reaches a terminal without having passed
-`harmless()`. The `Screen` is no full-screen program: the conversation scrolls like
+`harmless()` (text.py). The `Screen` is no full-screen program: the conversation scrolls like
 any output, and one row, the prompt, is hidden before a turn's lines and shown again
 below them. All the control sequences that selchat itself emits are these:
 
@@ -13,10 +13,10 @@ below them. All the control sequences that selchat itself emits are these:
     ESC[...m        colours and styles, made by rich
     ESC[?2004h / l  the terminal marks pastes / marks them no more  (RawMode)
 
-Lives here: the line editor, the three outputs, the terminal's mode, what is harmless.
-Never here: reading (bytes are handed in), clocks (times are handed in), threads,
-peers, any import of another module of selchat. rich is imported only when a Screen
-is made, because every start would pay for it otherwise.
+Lives here: the line editor, the three outputs, the terminal's mode. Never here: reading
+(bytes are handed in), clocks (times are handed in), threads, peers, any import of another
+module of selchat but text. rich is imported only when a Screen is made, because every
+start would pay for it otherwise.
 """
 
 from __future__ import annotations
@@ -24,28 +24,24 @@ from __future__ import annotations
 import json
 import re
 import termios
-import unicodedata
 from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from io import StringIO
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+from text import NAME_CELLS, Names, cells_of, first_cells, harmless, last_cells, short_name
+
 Write = Callable[[str], None]
 LocalTime = Callable[[int], datetime]  # seconds since 1970 to local time: fromtimestamp
 
-NAME_CELLS = 24  # under a third of the classic 80 columns: most of a row is the text's
-NAME_CHARACTERS = 256  # 24 cells with 4 marks on each are 120; no longer name is looked at
-NAMES = 4096  # far more than one room has talking; a few hundred KB at most
-MARKS = 4  # Vietnamese and pointed Hebrew stack 2 or 3; above 4 it is decoration
 HISTORY_LINES = 500  # what bash keeps
-LINE_CHARACTERS = 65_536 // 4  # the longest post is 64 KiB, a character at most 4 bytes
+LINE_CHARACTERS = 49_152 // 4  # the longest post is 48 KiB, a character at most 4 bytes
 ESC_TIMEOUT_S = 0.05  # neovim's ttimeoutlen: a sequence is faster, a person slower
 SEQUENCE_CHARACTERS = 32  # the longest real sequences (mouse, colours) have about 20
 NARROW_COLUMNS = 20  # "HH:MM:SS " and a word no longer fit beside one another
@@ -55,140 +51,6 @@ DAY_S = 86_400  # no time zone is further from UTC than this
 # Of the 256 colours twelve of many hues, each with a contrast of 3.7 or more on black and on
 # white (computed as in WCAG 2.1; a test does it again).
 COLOURS = (27, 28, 30, 32, 64, 98, 100, 130, 133, 161, 164, 166)
-
-# ---------------------------------------------------------------- what is harmless
-
-REPLACEMENT = "\ufffd"
-# The big runs of letters and symbols that hold nothing but visible, assigned characters:
-# whoever writes with these alone is not looked at character by character.
-_SUSPICIOUS = re.compile(
-    "[^ -~\xa0-\xac\xae-\u02ff\u03a3-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e"
-    "\u2190-\u2426\u2460-\u2b73\u3041-\u3096\u309b-\u30ff\u4e00-\u9fa5\uac00-\ud7a3"
-    "\uff01-\uff9f\U0001f300-\U0001f64f]"
-)
-_EMOJI_PARTS = "\u200c\u200d"  # joiners: category Cf, yet needed by emoji, Persian, Hindi
-_FILLERS = "\u115f\u1160\u3164\uffa0"  # letters by category, but nothing is to be seen
-# What a name may hold without anybody seeing it; two names that differ by it look the same.
-_INVISIBLE = re.compile("[\u034f\u180b-\u180d\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-
-
-@lru_cache(maxsize=4096)  # the characters of a few scripts; a hostile text can't make it grow
-def _stand_in(character: str) -> str:
-    """The character itself, or what says that something else was there."""
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    if character in _EMOJI_PARTS:
-        return character
-    category = unicodedata.category(character)
-    if category == "Cn" and 0x1F300 <= code <= 0x1FAFF:
-        return character  # an emoji younger than this Python
-    if category in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp") or character in _FILLERS:
-        return REPLACEMENT
-    return character
-
-
-@lru_cache(maxsize=4096)
-def _is_mark(character: str) -> bool:
-    """Whether it is drawn onto the character before it, or not at all."""
-    if character in _EMOJI_PARTS or "\u1160" <= character <= "\u11ff":  # Hangul vowels, finals
-        return True
-    return "\ud7b0" <= character <= "\ud7ff" or unicodedata.category(character)[0] == "M"
-
-
-@lru_cache(maxsize=4096)
-def _character_cells(character: str) -> int:
-    """How wide it is shown. In doubt too wide: a prompt that wraps is worse than a gap."""
-    if character == "\ufe0f":
-        return 1  # turns a narrow symbol before it into an emoji two cells wide
-    if _is_mark(character) and unicodedata.category(character) != "Mc":
-        return 0
-    wide = unicodedata.east_asian_width(character) in "WF"
-    return 2 if wide or unicodedata.category(character) == "Cn" else 1
-
-
-def _cells(text: str) -> int:
-    return len(text) if text.isascii() else sum(map(_character_cells, text))
-
-
-def _first_cells(text: str, cells: int) -> str:
-    """As much of the start of a text as fits."""
-    for index, character in enumerate(text):
-        cells -= _character_cells(character)
-        if cells < 0:
-            return text[:index]
-    return text
-
-
-def _last_cells(text: str, cells: int) -> str:
-    for index in range(len(text) - 1, -1, -1):
-        cells -= _character_cells(text[index])
-        if cells < 0:
-            return text[index + 1 :]
-    return text
-
-
-def harmless(text: str, *, multiline: bool = False) -> str:
-    """The text with nothing in it that a terminal would obey or a person could not see."""
-    if not _SUSPICIOUS.search(text):
-        return text
-    shown: list[str] = []
-    marks = 0
-    for character in text:
-        marks = marks + 1 if _is_mark(character) else 0
-        if multiline and character == "\n":
-            shown.append(character)
-        elif multiline and character == "\t":
-            shown.append("    ")
-        elif marks <= MARKS:
-            shown.append(_stand_in(character))
-        elif marks == MARKS + 1:
-            shown.append(REPLACEMENT)
-    return "".join(shown)
-
-
-def _short_name(name: str, cells: int = NAME_CELLS) -> str:
-    """A name as it is shown, without an id; empty when there would be nothing to see."""
-    shown = harmless(name[:NAME_CHARACTERS]).strip()
-    if not _INVISIBLE.sub("", shown).strip():
-        return ""
-    return shown if _cells(shown) <= cells else _first_cells(shown, cells - 1) + "…"
-
-
-def label(name: str, member: str, clash: bool) -> str:
-    """What a person is called on screen."""
-    shown = _short_name(name)
-    # A name that itself ends like a label ("bob~1a2b") could pass for another member.
-    poses = re.search("~[0-9a-f]{4}$", shown)
-    return f"{shown or '(no name)'}~{member[:4]}" if clash or poses or not shown else shown
-
-
-class _Names:
-    """Who is called what, so that two members whose names look the same are told apart."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, set[str]] = {}  # two are enough to know of a clash
-        self._labels: dict[tuple[str, str], str] = {}
-
-    def label_of(self, name: str, member: str) -> str:
-        name = name[:NAME_CHARACTERS]
-        known = self._labels.get((name, member))
-        if known is not None:
-            return known
-        look = unicodedata.normalize("NFKC", _INVISIBLE.sub("", _short_name(name)))
-        owners = self._owners.setdefault(look, set())
-        if member not in owners and len(owners) < 2:
-            owners.add(member)
-            self._labels.clear()  # the first owner's label may have to change
-        if len(self._owners) > NAMES:
-            del self._owners[next(iter(self._owners))]
-        if len(self._labels) >= NAMES:
-            self._labels.clear()
-        shown = self._labels[name, member] = label(name, member, len(owners) > 1)
-        return shown
-
 
 # ---------------------------------------------------------------- the line editor
 
@@ -263,10 +125,10 @@ class LineEditor:
         """
         left, right = harmless(self.text[: self.cursor]), harmless(self.text[self.cursor :])
         room = max(columns, 1) - 1
-        after = _cells(_first_cells(right, room // 3))
-        left = _last_cells(left, room - after)
-        offset = _cells(left)
-        return left + _first_cells(right, room - offset), offset
+        after = cells_of(first_cells(right, room // 3))
+        left = last_cells(left, room - after)
+        offset = cells_of(left)
+        return left + first_cells(right, room - offset), offset
 
     def _continue_sequence(self, character: str) -> bool:
         """Whether the character belongs to the escape sequence that has begun."""
@@ -521,7 +383,7 @@ class _Readable:
     """What the two outputs for people say in the same words."""
 
     def __init__(self, local_time: LocalTime) -> None:
-        self._names = _Names()
+        self._names = Names()
         self._clock = _Clock(local_time, "%H:%M:%S", DAY_S)
 
     def notice(self, text: str) -> None:
@@ -708,10 +570,10 @@ class Screen(_Readable):
     def _prompt(self) -> str:
         head = self._text()
         if self._columns >= NARROW_COLUMNS:
-            name = _short_name(self._name, min(NAME_CELLS, self._columns // 3))
+            name = short_name(self._name, min(NAME_CELLS, self._columns // 3))
             head.append((name or "(no name)") + " ", "bold")
         head.append("› ", "bold")
-        width = _cells(head.plain)
+        width = cells_of(head.plain)
         text, cursor = self._editor.view(self._columns - width)
         return f"{self._styled(head)}{text}\r\x1b[{width + cursor}C"
 

@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "mesh": {"events", "protocol"},
     "net": {"protocol"},
     "protocol": set(),
-    "selchat": {"addresses", "journal", "net", "protocol", "terminal", "user"},
-    "terminal": set(),
+    "selchat": {"addresses", "journal", "net", "protocol", "terminal", "text", "user"},
+    "terminal": {"text"},
+    "text": set(),
     "user": set(OURS) - {"selchat", "user"},
 }
 # Who may import which of ours for its types alone, besides.

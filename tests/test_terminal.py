@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import terminal
+import text as text_module
 from terminal import (
     EndOfInput,
     Interrupt,
@@ -31,9 +32,8 @@ from terminal import (
     PlainOutput,
     RawMode,
     Screen,
-    harmless,
-    label,
 )
+from text import harmless, label
 
 ALICE, BOB, CAROL = "a1" * 32, "b2" * 32, "c3" * 32
 TIME_MS = 1_795_336_980_123  # 2026-11-22T08:43:00.123Z
@@ -186,9 +186,9 @@ def test_more_marks_on_one_letter_than_any_script_needs_are_cut() -> None:
 def test_the_quick_look_passes_nothing_that_the_close_look_would_replace() -> None:
     for code in range(0x110000):
         character = chr(code)
-        if not terminal._SUSPICIOUS.search(character):
-            assert terminal._stand_in(character) == character
-            assert not terminal._is_mark(character)
+        if not text_module._SUSPICIOUS.search(character):
+            assert text_module._stand_in(character) == character
+            assert not text_module._is_mark(character)
 
 
 @given(nasty)
@@ -225,7 +225,7 @@ def test_no_name_keeps_a_control_character_or_outgrows_its_cells(name: str, clas
     shown = label(name, ALICE, clash)
     assert not has_controls(shown)
     assert shown.strip()
-    assert terminal._cells(shown) <= terminal.NAME_CELLS + len("~a1a1")
+    assert text_module.cells_of(shown) <= text_module.NAME_CELLS + len("~a1a1")
 
 
 # ---------------------------------------------------------------- the line editor
@@ -421,8 +421,8 @@ def test_the_view_fits_its_row_and_holds_the_cursor(text: str, cursor: int, colu
     editor.text, editor.cursor = text, min(cursor, len(text))
     shown, offset = editor.view(columns)
     assert not has_controls(shown)
-    assert terminal._cells(shown) <= max(columns - 1, 0)
-    assert 0 <= offset <= terminal._cells(shown)
+    assert text_module.cells_of(shown) <= max(columns - 1, 0)
+    assert 0 <= offset <= text_module.cells_of(shown)
 
 
 # ---------------------------------------------------------------- JSON lines
@@ -577,12 +577,12 @@ def test_one_member_seen_often_does_not_clash_with_itself() -> None:
 
 
 def test_what_is_remembered_of_names_is_bounded() -> None:
-    names = terminal._Names()
-    for number in range(3 * terminal.NAMES):
+    names = text_module.Names()
+    for number in range(3 * text_module.NAMES):
         names.label_of(f"{number:5}" * 10_000, f"{number:064x}")
-    assert len(names._owners) <= terminal.NAMES
-    assert len(names._labels) <= terminal.NAMES
-    assert all(len(name) <= terminal.NAME_CHARACTERS for name, _ in names._labels)
+    assert len(names._owners) <= text_module.NAMES
+    assert len(names._labels) <= text_module.NAMES
+    assert all(len(name) <= text_module.NAME_CHARACTERS for name, _ in names._labels)
 
 
 # ---------------------------------------------------------------- the screen
@@ -728,7 +728,7 @@ def test_whatever_is_typed_and_sent_the_prompt_is_one_row_below_all(
         # The bottom row as it was drawn, before any terminal had its own idea of widths.
         prompt = OUR_SEQUENCES.sub("", screen.writes[-1]).rpartition("\n")[2]
         assert prompt.startswith("me › ")
-        assert terminal._cells(prompt) < columns
+        assert text_module.cells_of(prompt) < columns
         shown, offset = screen.editor.view(columns - 5)
         assert prompt == f"me › {shown}"
         assert screen.writes[-1].endswith(f"\r\x1b[{5 + offset}C")
