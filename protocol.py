@@ -3,13 +3,24 @@
 This header is the specification. A stranger can write a client from it alone.
 Numbers are unsigned and big-endian: u8, u16, u32, u64. "text" is strict UTF-8.
 
+THE ROOM. All keys come from its secret as HMAC-SHA256(secret, label), 32 bytes each:
+
+    room id                            label "selchat room id v1"
+    knock key                          label "selchat knock v1"
+    seed of the authority's Ed25519    label "selchat authority v1"
+
+The open room's secret is the ASCII text "selchat: the open room, its secret is public". A
+member's certificate is X.509 v3, issuer CN=selchat room, subject CN=selchat member, its
+public key the member's own Ed25519 key, signed by the authority; the authority's own is
+self-signed, a CA, subject CN=selchat room. Both are valid from 2000 to 9999.
+
 THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accepted)
 
     1. listener -> dialer   16 random bytes, the challenge
     2. dialer -> listener   32 bytes: HMAC-SHA256(knock key, challenge)
     3. both                 TLS 1.3, the dialer as the client. Both show a certificate
                             that the room's authority signed and whose public key
-                            (Ed25519) IS the member's id; see identity.py
+                            (Ed25519, 32 bytes) IS the member's id. No host names
     4. dialer -> listener   frame Hello; then listener -> dialer frame Hello
     5. both                 frame Have (its whole frontier), and from then on anything
 
@@ -63,6 +74,17 @@ ENTRIES, the signed records
                   n is at most 1024, a text at most 48 KiB
 
 Entries of other kinds are kept, passed on, and shown as nothing.
+
+LIMITS. A frame has at most 128 KiB, an entry 128 heads and a body of 56 KiB, a name
+40,000 bytes, a HAVE 2048 logs, a PEERS 256 members. What is over a limit, in the wrong
+state, or no valid run ends the link, with a BYE where that can still be said. So does
+silence: a node that has heard nothing for 5 s sends a PING, and closes after 12 s. The way
+in has 10 s in all.
+
+A STREAM OF ENTRIES of a log goes on where the receiver's HAVE says that it ends. A run that
+begins further on is an error; one that ends earlier is passed over; one that does not fit
+the receiver's by its hashes shows that the author forked the log, and is answered with the
+receiver's own entries from there on, so that the sender holds the proof.
 
 WHOSE FAULT: `RemoteError` is the far end's (its link is closed, its docstring or
 text is the reason given); `LocalError` is ours or our user's. Parsing raises
