@@ -11,7 +11,8 @@ waits, on disk, and nobody is shown it. Placing computes, from the entries alone
 
 (stamp, rank, log, seq) is the one total order of the room's history: the same on every
 member, because nothing local goes into it, and no member can bend it by lying about a
-rank, because no rank travels.
+rank, because no rank travels. (Only what answers a forked log may stand elsewhere: nobody
+waits for more of such a log, and each member holds its own branch of it.)
 
 NEVER A FORK. A log may only be continued by a node that knows its end. Waiting until
 others give one's own entries back is no answer: alone, a node could not write, and the

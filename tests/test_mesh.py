@@ -885,6 +885,14 @@ def test_hearsay_keeps_nobody_from_dialing_what_the_user_named() -> None:
         script.sleep(due - script.now)
 
 
+def test_what_the_user_named_is_dialed_at_once_though_black_holes_take_all_places() -> None:
+    script = Script()
+    for number in range(200):
+        script.do(AddressLearned(("10.1.0.0", 1024 + number), "hearsay"))
+    assert script.mesh.deadline() is None  # as many are being dialed as may be
+    assert OpenLink(ZOE_AT) in script.do(AddressLearned(ZOE_AT, "you"))
+
+
 def test_one_turn_begins_no_more_links_than_there_is_room_for() -> None:
     script = Script(max_links=2)
     script.link(BOB, 1)

@@ -823,3 +823,22 @@ def test_a_watch_for_writing_is_called_when_there_is_room() -> None:
         run_until(loop, lambda: bool(got))
         loop.unwatch(writer)
     assert got[0] == WRITE
+
+
+def test_an_outlet_that_nobody_reads_is_given_up_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(net, "FINISH_S", 0.05)
+    reader, writer = os.pipe()
+    try:
+        loop = net.Loop()
+        outlet = net.Outlet(loop, writer, lambda error: None)
+        outlet.write("x" * 1_000_000)
+        assert outlet.full
+        assert not outlet.finish(loop.now() + 60)  # the reader stands still
+        assert not outlet.finish(loop.now())  # or reads, but the time is over
+        os.read(reader, 65_536)
+        assert not outlet.finish(loop.now())
+    finally:
+        os.close(reader)
+        os.close(writer)
