@@ -144,9 +144,9 @@ class Loop:
 
 @dataclass(frozen=True)
 class Secured:
-    """TLS is through; `certificate` (DER) is the far end's, and is the room's."""
+    """TLS is through; `member` is at the far end, by a certificate of the room."""
 
-    certificate: bytes
+    member: bytes
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a room hands to its links: the knock and the TLS contexts."""
+    """What a room hands to its links: the knock, the TLS contexts, and whose key is in a
+    certificate (DER) of the room (None: nobody's)."""
 
     knock: Callable[[bytes], bytes]
     is_knock: Callable[[bytes, bytes], bool]
     accepting: ssl.SSLContext
     dialing: ssl.SSLContext
+    member_of: Callable[[bytes], bytes | None]
 
 
 class Link:
@@ -231,8 +233,11 @@ class Link:
         try:
             if not self._secured:
                 self._tls.do_handshake()
+                member = self._gate.member_of(self._tls.getpeercert(binary_form=True) or b"")
+                if member is None:
+                    raise RemoteError("a certificate without a member's key")
                 self._secured = True
-                events.append(Secured(self._tls.getpeercert(binary_form=True) or b""))
+                events.append(Secured(member))
             while True:
                 plain = self._tls.read(READ_BYTES)
                 if not plain:
@@ -284,13 +289,15 @@ class Connection:
         cls,
         loop: Loop,
         address: tuple[str, int],
-        gate: Gate,
+        link: Link,
         ready: Callable[[Connection], None],
+        make: Callable[[int, int], socket.socket] = socket.socket,
     ) -> Connection:
-        """Begins to connect. Raises OSError if that fails at once."""
+        """Begins to connect, on a socket from `make`. Raises OSError if that fails at
+        once."""
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        connection = cls(loop, sock, Link(gate, dialed=True), ready)
+        sock = make(family, socket.SOCK_STREAM)
+        connection = cls(loop, sock, link, ready)
         error = sock.connect_ex(address)
         if error not in (0, errno.EINPROGRESS):
             sock.close()

@@ -1,14 +1,12 @@
 """The user: one member on one node, and the wiring of everything.
 
-    sockets  --> listen_data --> messages --+
-    the user --> post, submit --------------+--> mesh.handle(event, now) --> actions
-    deadline -------------------------------+                                  |
-                 journal, links, output  <--- one method each, `_PERFORM` <----+
+    sockets, what is typed, deadlines --> Node --> what there is to show --> the output
 
-    before the loop sleeps:  commit the journal, THEN flush the links and the output
+    before the loop sleeps:  the node stores and sends, THEN the output is flushed
 
-Lives here: `User`, and the one place that performs the mesh's actions. Never here: the
-command line, byte parsing, SQL, escape codes, protocol decisions.
+Lives here: `User`: what a person (or a program) does and sees, and the order in which
+things are opened and closed. Never here: the command line, byte parsing, SQL, escape
+codes, protocol decisions.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from random import SystemRandom
 from typing import IO, Any, ClassVar
@@ -31,12 +28,12 @@ import addresses
 import commands
 import events
 import identity
-import mesh
 import net
 import protocol
 import terminal
 from addresses import Address, AddressBook, BadAddress
-from journal import Conflict, Gap, Journal, JournalError, JournalLocked, NoRoom, Stored
+from journal import Journal, JournalError, JournalLocked
+from node import Node, Surroundings
 from protocol import Entry, RemoteError
 from terminal import Message, Output
 
@@ -104,15 +101,9 @@ class User:
         self._random = SystemRandom()
         self._data = data
         self._server: net.Listener | None = None
-        self._mesh: mesh.Mesh | None = None
-        self._connections: dict[int, net.Connection] = {}
-        self._numbers = count(1)
-        self._events: deque[events.Event] = deque()
-        self._dispatching = False
+        self._node: Node | None = None
         self._typed: list[str] = []
-        self._ending: list[net.Connection] = []
         self._leaving: str | None = None
-        self._said_full = False
         self._show_bytes = SHOW_BYTES
         self._shown = 0  # how many of the journal's placed entries the output knows
         self._rest: deque[Message] = deque()  # of the entry after those, still to be shown
@@ -136,7 +127,10 @@ class User:
                 raise StartError(f"all profiles of {self.name!a} are in use; give it a --data")
             self._identity = identity.Identity(folder, self.room)
             self._gate = net.Gate(
-                self.room.knock, self.room.is_knock, *self._identity.tls_contexts()
+                self.room.knock,
+                self.room.is_knock,
+                *self._identity.tls_contexts(),
+                identity.member_of,
             )
             self.book = AddressBook(folder / "addresses.txt")
             self._complain(self.book.load())
@@ -151,6 +145,13 @@ class User:
         self._log = log
         self._shown = self._journal.placed_count
         self._confirmed_from = self._journal.frontier().get(log, 0)
+
+    def _dial(self, address: tuple[str, int], link: net.Link) -> net.Connection:
+        ready = partial(self.listen_data, address=address)
+        return net.Connection.dial(self.loop, address, link, ready)
+
+    def _sign(self, unsigned: bytes) -> bytes:
+        return self._identity.sign(protocol.signed_bytes(self.room.id, unsigned))
 
     def _verify(self, entry: Entry) -> bool:
         unsigned = entry.raw[: -protocol.SIGNATURE_BYTES]
@@ -170,48 +171,34 @@ class User:
                 "choose another port, or 0 for any free one"
             ) from None
         self.port = self._server.port
-        self._start_mesh()
+        self._start_node()
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
 
     def accept_connection(self) -> None:
         """Takes in the callers that wait at the listening socket."""
-        assert self._server is not None
+        assert self._server is not None and self._node is not None
         for sock, address in self._server.accept():
             link = net.Link(self._gate, dialed=False, challenge=os.urandom(16))
             ready = partial(self.listen_data, address=address)
-            connection = net.Connection(self.loop, sock, link, ready)
-            self._adopt(connection, address, dialed=False)
-            connection.flush()
+            self._node.accept(net.Connection(self.loop, sock, link, ready), address)
 
     def listen_data(self, conn: net.Connection, address: tuple[str, int]) -> None:
         """Takes in what has come over `conn` from `address`."""
-        for event in conn.receive():
-            if isinstance(event, net.Failed):
-                self._dispatch(events.LinkClosed(conn.id, event.reason, event.fault))
-                self._ending.append(self._connections.pop(conn.id, conn))
-            elif isinstance(event, net.Secured):
-                member = identity.member_of(event.certificate)
-                if member is None:
-                    self._fail(conn, "a certificate without a member's key")
-                    return
-                self._dispatch(events.LinkSecured(conn.id, member))
-            else:
-                self._dispatch(events.MessageReceived(conn.id, event))
-        if conn.take_drained():
-            self._dispatch(events.LinkDrained(conn.id))
+        assert self._node is not None
+        self._node.listen(conn)
 
     def start_client(self, ip: str, host_port: int) -> None:
         """Links to the node that listens there, as soon and as long as it is there.
         Raises BadAddress."""
-        self._start_mesh()
+        node = self._start_node()
         address = addresses.parse_address(str(Address(ip, host_port)))
         if not addresses.is_loopback(address):
             raise BadAddress(
                 f"{address} is not on this machine, and the open room stays on it; "
                 "rooms over the network are not there yet"
             )
-        self._dispatch(events.AddressLearned(address, "you"))
+        node.learn([(address, "you", None)])
 
     def validate_msg(self, text: str) -> str:
         """`text`, as it can be posted. Raises BadPost."""
@@ -254,7 +241,7 @@ class User:
 
     def linked(self) -> list[tuple[str, str, str, bool]]:
         """(name, address, member's id, whether we dialed) of each linked member."""
-        links = self._mesh.members.values() if self._mesh else ()
+        links = self._node.mesh.members.values() if self._node else ()
         return [
             (link.hello.name, str(Address(*link.listening)), link.member.hex(), link.dialed)
             for link in links
@@ -263,7 +250,7 @@ class User:
 
     def show_history(self, posts: int) -> None:
         """Shows the last `posts` posts, in the room's order."""
-        self._start_mesh()
+        self._start_node()
         shown: list[Message] = []
         for entry in self._journal.history(posts):
             shown += self._messages(entry, history=True)
@@ -290,18 +277,15 @@ class User:
 
     def confirmed_by(self) -> int:
         """How many other members have every post of ours on disk."""
-        return self._mesh.confirmed_by() if self._mesh and not self._typed else 0
+        return self._node.mesh.confirmed_by() if self._node and not self._typed else 0
 
     def leave(self, reason: str, status: int = DONE) -> None:
         """Says goodbye, and ends `run` after this turn."""
         if self._leaving is None:
             self._write_typed()
             self._leaving, self.status = reason, status
-            if self._mesh and self._mesh.unsynced:
-                # Who waits for our acknowledgement, waits for nothing once we are gone.
-                self._journal.sync()
-                self._dispatch(events.JournalSynced())
-            self._dispatch(events.Left())
+            if self._node:
+                self._node.leave()
             self.loop.stop()
 
     def run(
@@ -313,20 +297,22 @@ class User:
         """Runs until `leave`; returns the exit status. A caller with a deadline of its own
         hands it in; `each_turn` is called before the loop sleeps."""
 
-        self._start_mesh()
+        node = self._start_node()
         if not self.loop.watches_signals:
             self.loop.watch_signals(
                 [signal.SIGINT, signal.SIGTERM], lambda _: self.leave("stopped")
             )
 
         def earliest() -> float | None:
-            times = [deadline(), self._mesh.deadline() if self._mesh else None, self._save_at]
+            times = [deadline(), node.mesh.deadline(), self._save_at]
             if self._typed or (self._behind and not self.stdout.full):
                 times.append(self.loop.now())
             return min((at for at in times if at is not None), default=None)
 
         def passed() -> None:
-            self._pass_time()
+            node.pass_time()
+            if self._save_at is not None and self._save_at <= self.loop.now():
+                self._save_book()
             on_deadline()
 
         def before_sleep() -> None:
@@ -341,87 +327,57 @@ class User:
             self.finish_output()
             return FAILED
         self.loop.release_signals()
-        self._shut()
+        self._shut(node)
         return self.status
 
     # ------------------------------------------------------------ the turn
-
-    def _pass_time(self) -> None:
-        if self._mesh:
-            self._dispatch(events.TimePassed())
-        if self._save_at is not None and self._save_at <= self.loop.now():
-            self._save_book()
 
     def _end_turn(self) -> None:
         """Store, then send, then show."""
         self._write_typed()
         self._catch_up_showing()
-        if self._journal.commit() and self._mesh and self._mesh.unsynced:
-            self._dispatch(events.JournalSynced())
-        for connection in self._connections.values():
-            connection.flush()
-        for connection in self._ending:
-            connection.close()
-        self._ending.clear()
+        self._start_node().end_turn()
         self.output.flush()
 
     def _catch_up_showing(self) -> None:
         """Shows what an output that stood still, or a turn that was full, left out."""
         self._show_bytes = SHOW_BYTES
-        if not self._behind or self.stdout.full or self._mesh is None:
+        if not self._behind or self.stdout.full or self._node is None:
             return
         for entry in self._journal.placed_after(self._shown, SHOW_ENTRIES):
-            self._show(entry, self._mesh.is_history(entry))
+            self._show(entry, self._node.mesh.is_history(entry))
             if self._rest:
                 return
         self._behind = self._shown < self._journal.placed_count
 
     def _write_typed(self) -> None:
         if self._typed:
-            self._start_mesh()
-            texts, self._typed = tuple(self._typed), []
-            self._dispatch(events.PostsTyped(texts, time.time_ns() // 1_000_000))
+            texts, self._typed = self._typed, []
+            self._start_node().say(texts)
 
-    def _start_mesh(self) -> None:
-        if self._mesh is not None:
-            return
+    def _start_node(self) -> Node:
+        if self._node is not None:
+            return self._node
         self._open_data()
-        proofs = {log: protocol.Fork(*pair) for log, pair in self._journal.forks.items()}
-        self._mesh = mesh.Mesh(
-            log=self._log,
-            name=self.name,
-            port=self.port if self._server else 0,
-            instance=self._random.getrandbits(64),
+        surroundings = Surroundings(
+            now=self.loop.now,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
             random=self._random,
-            frontier=self._journal.frontier(),
-            forks=proofs,
-            named=self._journal.name_of(self.member) == self.name,
+            gate=self._gate,
+            sign=self._sign,
+            dial=self._dial,
+            show=lambda action: self._SHOW[type(action)](self, action),
             may_dial=_is_on_this_machine,
-            started=self.loop.now(),
-            started_ms=time.time_ns() // 1_000_000,
+            transcribe=self._transcribe if self._debug else None,
         )
-        for known in self.book.entries():
-            if _is_on_this_machine(known.address):
-                member = bytes.fromhex(known.member) if known.member else None
-                self._dispatch(events.AddressLearned(known.address, known.source, member))
-
-    def _dispatch(self, event: events.Event) -> None:
-        """The one way to the mesh and back. Events that come of an action wait until all
-        actions before them are done."""
-        self._events.append(event)
-        if self._dispatching or self._mesh is None:
-            return
-        self._dispatching = True
-        try:
-            while self._events:
-                event = self._events.popleft()
-                actions = self._mesh.handle(event, self.loop.now())
-                if self._debug:
-                    self._transcribe(event, actions)
-                for action in actions:
-                    self._PERFORM[type(action)](self, action)
-        finally:
-            self._dispatching = False
+        port = self.port if self._server else 0
+        self._node = Node(self.name, port, self._log, self._journal, surroundings)
+        self._node.learn(
+            (known.address, known.source, bytes.fromhex(known.member) if known.member else None)
+            for known in self.book.entries()
+            if _is_on_this_machine(known.address)
+        )
+        return self._node
 
     def _transcribe(self, event: events.Event, actions: list[events.Action]) -> None:
         assert self._debug is not None
@@ -430,10 +386,10 @@ class User:
         self._debug.writelines(f"{stamp} << {events.describe(action)}\n" for action in actions)
         self._debug.flush()
 
-    def _shut(self) -> None:
+    def _shut(self, node: Node) -> None:
         if self._server:
             self._server.close()
-        for connection in self._connections.values():
+        for connection in node.connections.values():
             connection.close()
         self._save_book()
         end = self.loop.now() + SHUT_S
@@ -469,99 +425,7 @@ class User:
             more = len(complaints) - MAX_COMPLAINTS
             self.output.notice(f"and {more} more such lines in the address book")
 
-    # ------------------------------------------------------------ performing actions
-
-    def _adopt(self, connection: net.Connection, address: tuple[str, int], *, dialed: bool) -> None:
-        connection.id = next(self._numbers)
-        self._connections[connection.id] = connection
-        self._dispatch(events.LinkOpened(connection.id, address, dialed))
-
-    def _fail(self, connection: net.Connection, reason: str) -> None:
-        self._connections.pop(connection.id, connection).close()
-        self._dispatch(events.LinkClosed(connection.id, reason, fault=True))
-
-    def _open_link(self, action: events.OpenLink) -> None:
-        address = action.address
-        ready = partial(self.listen_data, address=address)
-        try:
-            connection = net.Connection.dial(self.loop, address, self._gate, ready)
-        except OSError as error:
-            number = next(self._numbers)
-            self._dispatch(events.LinkOpened(number, address, dialed=True))
-            self._dispatch(events.LinkClosed(number, (error.strerror or str(error)).lower()))
-        else:
-            self._adopt(connection, address, dialed=True)
-
-    def _close_link(self, action: events.CloseLink) -> None:
-        connection = self._connections.pop(action.link, None)
-        if connection is not None:
-            self._ending.append(connection)  # after the commit, as all that is sent
-
-    def _send_message(self, action: events.SendMessage) -> None:
-        room = self._send(action.link, action.message)
-        if action.answered:
-            self._dispatch(events.MessageSent(action.link, clogged=not room))
-
-    def _send(self, link: int, message: protocol.Message) -> bool:
-        """Whether the link has room for more."""
-        connection = self._connections.get(link)
-        if connection is None:
-            return False
-        try:
-            connection.link.send(message)
-        except RemoteError as error:
-            self._fail(connection, str(error))
-            return False
-        return not connection.link.clogged
-
-    def _send_entries(self, action: events.SendEntries) -> None:
-        run = self._journal.run(action.log, action.after)
-        room = self._send(action.link, protocol.Entries(run)) if run else True
-        upto = action.after + len(run)
-        self._dispatch(events.EntriesSent(action.link, action.log, upto, clogged=not room))
-
-    def _store_run(self, action: events.StoreRun) -> None:
-        try:
-            outcome = self._journal.append(action.run)
-        except RemoteError as error:
-            self._dispatch(events.RunRefused(action.link, str(error)))
-            return
-        if isinstance(outcome, Stored):
-            placed = tuple(outcome.placed)
-            self._dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
-        elif isinstance(outcome, Gap):
-            self._dispatch(events.RunRefused(action.link, "entries with a gap before them"))
-        elif isinstance(outcome, Conflict):
-            theirs = outcome.theirs
-            proof = protocol.Fork(outcome.ours, theirs) if theirs else None
-            seq = protocol.parse_entry(outcome.ours).seq
-            placed = outcome.placed
-            self._dispatch(events.RunParted(action.link, outcome.log, seq, proof, placed))
-        elif isinstance(outcome, NoRoom) and not self._said_full:
-            self._said_full = True
-            self.output.notice("somebody writes more logs than fit here; theirs are left out")
-
-    def _write_entries(self, action: events.WriteEntries) -> None:
-        def sign(unsigned: bytes) -> bytes:
-            return self._identity.sign(protocol.signed_bytes(self.room.id, unsigned))
-
-        stored = self._journal.write(list(action.bodies), action.time_ms, sign)
-        self._dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
-
-    def _sync_journal(self, action: events.SyncJournal) -> None:
-        self._journal.sync()
-        self._dispatch(events.JournalSynced())
-
-    def _keep_fork(self, action: events.KeepFork) -> None:
-        proof = action.proof
-        try:
-            placed = self._journal.add_fork(proof.one, proof.other)
-            if placed is not None:
-                log = protocol.parse_entry(proof.one).log
-                kept = proof if log in self._journal.forks else None
-                self._dispatch(events.ForkKept(log, kept, tuple(placed)))
-        except RemoteError as error:
-            self._dispatch(events.RunRefused(action.link, str(error)))
+    # ------------------------------------------------------------ what there is to show
 
     def _remember_address(self, action: events.RememberAddress) -> None:
         member = action.member.hex() if action.member else None
@@ -636,15 +500,7 @@ class User:
     def _show_notice(self, action: events.ShowNotice) -> None:
         self.output.notice(action.text)
 
-    _PERFORM: ClassVar[dict[type, Callable[[User, Any], None]]] = {
-        events.OpenLink: _open_link,
-        events.CloseLink: _close_link,
-        events.SendMessage: _send_message,
-        events.SendEntries: _send_entries,
-        events.StoreRun: _store_run,
-        events.WriteEntries: _write_entries,
-        events.SyncJournal: _sync_journal,
-        events.KeepFork: _keep_fork,
+    _SHOW: ClassVar[dict[type, Callable[[User, Any], None]]] = {
         events.RememberAddress: _remember_address,
         events.ShowPosts: _show_posts,
         events.ShowLink: _show_link,

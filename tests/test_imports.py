@@ -23,11 +23,12 @@ MAY_IMPORT = {
     "journal": {"protocol"},
     "mesh": {"events", "protocol"},
     "net": {"protocol"},
+    "node": {"events", "journal", "mesh", "net", "protocol"},
     "protocol": set(),
     "selchat": {"addresses", "journal", "net", "protocol", "terminal", "text", "user"},
     "terminal": {"text"},
     "text": set(),
-    "user": set(OURS) - {"selchat", "user"},
+    "user": set(OURS) - {"mesh", "selchat", "user"},
 }
 # Who may import which of ours for its types alone, besides.
 MAY_KNOW = {"commands": {"user"}}

@@ -41,7 +41,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member]:
     for name, room in (("alice", ROOM), ("bob", ROOM), ("mallory", OTHER_ROOM)):
         folder = tmp_path_factory.mktemp(name)
         member = Identity(folder, room)
-        gate = Gate(room.knock, room.is_knock, *member.tls_contexts())
+        gate = Gate(room.knock, room.is_knock, *member.tls_contexts(), member_of)
         found[name] = Member(member.member, gate)
     # Mallory, who knows the room's knock by whatever means, and takes any certificate.
     (certificate,) = folder.glob("certificate-*.pem")
@@ -49,7 +49,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Member]:
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     trusting.load_cert_chain(certificate, folder / "key.pem")
     accepting = found["mallory"].gate.accepting
-    gate = Gate(ROOM.knock, ROOM.is_knock, accepting, trusting)
+    gate = Gate(ROOM.knock, ROOM.is_knock, accepting, trusting, member_of)
     found["thief"] = Member(found["mallory"].id, gate)
     return found
 
@@ -108,8 +108,8 @@ def test_two_members_of_a_room_find_out_who_the_other_is(
 ) -> None:
     pair.pump()
     (heard,), (told,) = pair.heard, pair.told
-    assert isinstance(heard, Secured) and member_of(heard.certificate) == members["bob"].id
-    assert isinstance(told, Secured) and member_of(told.certificate) == members["alice"].id
+    assert isinstance(heard, Secured) and heard.member == members["bob"].id
+    assert isinstance(told, Secured) and told.member == members["alice"].id
 
 
 def test_the_first_bytes_are_the_challenge_and_the_knock_as_specified(pair: Pair) -> None:
@@ -210,7 +210,8 @@ def test_a_caller_without_a_certificate_does_not_get_in(members: dict[str, Membe
     bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
     gate = members["bob"].gate
     pair = Pair(
-        members["alice"], Member(b"", Gate(gate.knock, gate.is_knock, gate.accepting, bare))
+        members["alice"],
+        Member(b"", Gate(gate.knock, gate.is_knock, gate.accepting, bare, member_of)),
     )
     pair.pump()
     assert pair.heard == [Failed("TLS: peer did not return a certificate", fault=True)]
@@ -221,7 +222,10 @@ def test_a_caller_with_an_older_tls_does_not_get_in(members: dict[str, Member]) 
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     gate = members["bob"].gate
-    pair = Pair(members["alice"], Member(b"", Gate(gate.knock, gate.is_knock, gate.accepting, old)))
+    pair = Pair(
+        members["alice"],
+        Member(b"", Gate(gate.knock, gate.is_knock, gate.accepting, old, member_of)),
+    )
     pair.pump()
     assert pair.heard == [Failed("TLS: unsupported protocol", fault=True)]
 
@@ -560,7 +564,9 @@ class Node:
             self.connections.append(Connection(self.loop, sock, link, self.ready))
 
     def dial(self, port: int) -> Connection:
-        connection = Connection.dial(self.loop, ("127.0.0.1", port), self.member.gate, self.ready)
+        connection = Connection.dial(
+            self.loop, ("127.0.0.1", port), Link(self.member.gate, dialed=True), self.ready
+        )
         self.connections.append(connection)
         return connection
 
@@ -619,8 +625,7 @@ def test_two_nodes_link_up_and_talk_over_loopback(lan: Net, members: dict[str, M
     dialed = alice.dial(bob.listener.port)
     lan.until(lambda: len(alice.events) == len(bob.events) == 1)
     (secured,) = bob.events
-    assert isinstance(secured, Secured)
-    assert member_of(secured.certificate) == members["alice"].id
+    assert secured == Secured(members["alice"].id)
     dialed.link.send(Hello("alice", 1, 2))
     bob.connections[0].link.send(Hello("bob", 3, 4))
     lan.until(lambda: len(alice.events) == len(bob.events) == 2)
@@ -667,9 +672,8 @@ def test_a_refused_dial_is_a_failure_in_a_word(lan: Net) -> None:
 
 def test_a_dial_that_can_not_even_begin_is_an_error_at_once(lan: Net) -> None:
     with pytest.raises(OSError) as error:
-        Connection.dial(
-            lan.loop, ("255.255.255.255", 1), lan.nodes[0].member.gate, lan.nodes[0].ready
-        )
+        link = Link(lan.nodes[0].member.gate, dialed=True)
+        Connection.dial(lan.loop, ("255.255.255.255", 1), link, lan.nodes[0].ready)
     assert error.value.errno in (errno.EACCES, errno.ENETUNREACH)
 
 

@@ -1,0 +1,252 @@
+"""The node: a member's mesh, journal and links, and the one place that performs actions.
+
+    links -----> messages ------+
+    the user --> what was said -+--> mesh.handle(event, now) --> actions --+
+    deadline -------------------+                                          |
+       journal and links, one method each in `_PERFORM`; `show` the rest <-+
+
+    at the end of a turn:  commit the journal, THEN flush the links
+
+Clocks, sockets, disks, keys and random numbers are handed in: `User` hands in the real
+ones, the simulator of the tests its own.
+
+Lives here: performing actions, and the order of a turn. Never here: decisions of the
+mesh, SQL, sockets, what people see.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import Any, ClassVar
+
+import events
+import net
+import protocol
+from events import Address
+from journal import Conflict, Gap, Journal, NoRoom, Stored
+from mesh import Mesh
+from protocol import Fork, Log, RemoteError
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a node reaches the world with."""
+
+    now: Callable[[], float]  # seconds of a clock that only rises
+    wall_ms: Callable[[], int]  # milliseconds since 1970, by a clock that may be wrong
+    random: Random
+    gate: net.Gate
+    sign: Callable[[bytes], bytes]  # the bytes of an entry before its signature
+    # Begins to connect, and calls `listen` when there is news. Raises OSError.
+    dial: Callable[[Address, net.Link], net.Connection]
+    show: Callable[[events.Action], None]  # what people see, and the address book
+    may_dial: Callable[[Address], bool] = lambda address: True
+    transcribe: Callable[[events.Event, list[events.Action]], None] | None = None
+
+
+class Node:
+    """One member's part of the room, while it runs. Raises JournalError from anywhere."""
+
+    def __init__(
+        self, name: str, port: int, log: Log, journal: Journal, surroundings: Surroundings
+    ) -> None:
+        """`port`: where it listens, 0 for nowhere. `log`: the one that it writes."""
+        self.journal = journal
+        self.connections: dict[int, net.Connection] = {}
+        self._world = surroundings
+        self._numbers = count(1)
+        self._events: deque[events.Event] = deque()
+        self._dispatching = False
+        self._ending: list[net.Connection] = []
+        self._said_full = False
+        self.mesh = Mesh(
+            log=log,
+            name=name,
+            port=port,
+            instance=surroundings.random.getrandbits(64),
+            random=surroundings.random,
+            frontier=journal.frontier(),
+            forks={forked: Fork(*pair) for forked, pair in journal.forks.items()},
+            named=journal.name_of(log[: protocol.MEMBER_BYTES]) == name,
+            may_dial=surroundings.may_dial,
+            started=surroundings.now(),
+            started_ms=surroundings.wall_ms(),
+        )
+
+    # ------------------------------------------------------------ what happens to it
+
+    def learn(self, known: Iterable[tuple[Address, str, bytes | None]]) -> None:
+        """Addresses, who told of them (AddressLearned), and who was there."""
+        for address, source, member in known:
+            self.dispatch(events.AddressLearned(address, source, member))
+
+    def accept(self, connection: net.Connection, address: Address) -> None:
+        """Takes in a caller."""
+        self._adopt(connection, address, dialed=False)
+        connection.flush()
+
+    def listen(self, connection: net.Connection) -> None:
+        """Takes in what has come over a connection."""
+        for event in connection.receive():
+            if isinstance(event, net.Failed):
+                self.dispatch(events.LinkClosed(connection.id, event.reason, event.fault))
+                self._ending.append(self.connections.pop(connection.id, connection))
+            elif isinstance(event, net.Secured):
+                self.dispatch(events.LinkSecured(connection.id, event.member))
+            else:
+                self.dispatch(events.MessageReceived(connection.id, event))
+        if connection.take_drained():
+            self.dispatch(events.LinkDrained(connection.id))
+
+    def say(self, texts: Iterable[str]) -> None:
+        """Posts, each within the limits."""
+        self.dispatch(events.PostsTyped(tuple(texts), self._world.wall_ms()))
+
+    def pass_time(self) -> None:
+        """To be called when the mesh's deadline has come."""
+        self.dispatch(events.TimePassed())
+
+    def leave(self) -> None:
+        """Says goodbye. `end_turn` and `close` are still to come."""
+        if self.mesh.unsynced:
+            # Who waits for our acknowledgement, waits for nothing once we are gone.
+            self._sync_journal(events.SyncJournal())
+        self.dispatch(events.Left())
+
+    def end_turn(self) -> None:
+        """Store, then send. What people see is to follow, too."""
+        if self.journal.commit() and self.mesh.unsynced:
+            self.dispatch(events.JournalSynced())
+        for connection in self.connections.values():
+            connection.flush()
+        for connection in self._ending:
+            connection.close()
+        self._ending.clear()
+
+    def dispatch(self, event: events.Event) -> None:
+        """The one way to the mesh and back. Events that come of an action wait until all
+        actions before them are done."""
+        self._events.append(event)
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                actions = self.mesh.handle(event, self._world.now())
+                if self._world.transcribe:
+                    self._world.transcribe(event, actions)
+                for action in actions:
+                    perform = self._PERFORM.get(type(action))
+                    if perform:
+                        perform(self, action)
+                    else:
+                        self._world.show(action)
+        finally:
+            self._dispatching = False
+
+    # ------------------------------------------------------------ performing: links
+
+    def _adopt(self, connection: net.Connection, address: Address, *, dialed: bool) -> None:
+        connection.id = next(self._numbers)
+        self.connections[connection.id] = connection
+        self.dispatch(events.LinkOpened(connection.id, address, dialed))
+
+    def _open_link(self, action: events.OpenLink) -> None:
+        link = net.Link(self._world.gate, dialed=True)
+        try:
+            connection = self._world.dial(action.address, link)
+        except OSError as error:
+            number = next(self._numbers)
+            self.dispatch(events.LinkOpened(number, action.address, dialed=True))
+            self.dispatch(events.LinkClosed(number, (error.strerror or str(error)).lower()))
+        else:
+            self._adopt(connection, action.address, dialed=True)
+
+    def _close_link(self, action: events.CloseLink) -> None:
+        connection = self.connections.pop(action.link, None)
+        if connection is not None:
+            self._ending.append(connection)  # after the commit, as all that is sent
+
+    def _send_message(self, action: events.SendMessage) -> None:
+        room = self._send(action.link, action.message)
+        if action.answered:
+            self.dispatch(events.MessageSent(action.link, clogged=not room))
+
+    def _send(self, link: int, message: protocol.Message) -> bool:
+        """Whether the link has room for more."""
+        connection = self.connections.get(link)
+        if connection is None:
+            return False
+        try:
+            connection.link.send(message)
+        except RemoteError as error:
+            self.connections.pop(link).close()
+            self.dispatch(events.LinkClosed(link, str(error), fault=True))
+            return False
+        return not connection.link.clogged
+
+    def _send_entries(self, action: events.SendEntries) -> None:
+        run = self.journal.run(action.log, action.after)
+        room = self._send(action.link, protocol.Entries(run)) if run else True
+        upto = action.after + len(run)
+        self.dispatch(events.EntriesSent(action.link, action.log, upto, clogged=not room))
+
+    # ------------------------------------------------------------ performing: the journal
+
+    def _store_run(self, action: events.StoreRun) -> None:
+        try:
+            outcome = self.journal.append(action.run)
+        except RemoteError as error:
+            self.dispatch(events.RunRefused(action.link, str(error)))
+            return
+        if isinstance(outcome, Stored):
+            placed = tuple(outcome.placed)
+            self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
+        elif isinstance(outcome, Gap):
+            self.dispatch(events.RunRefused(action.link, "entries with a gap before them"))
+        elif isinstance(outcome, Conflict):
+            ours, theirs = outcome.ours, outcome.theirs
+            proof = Fork(ours, theirs) if theirs else None
+            seq = protocol.parse_entry(ours).seq
+            placed = outcome.placed
+            self.dispatch(events.RunParted(action.link, outcome.log, seq, proof, placed))
+        elif isinstance(outcome, NoRoom) and not self._said_full:
+            self._said_full = True
+            text = "somebody writes more logs than fit here; theirs are left out"
+            self._world.show(events.ShowNotice(text))
+
+    def _write_entries(self, action: events.WriteEntries) -> None:
+        bodies = list(action.bodies)
+        stored = self.journal.write(bodies, action.time_ms, self._world.sign)
+        self.dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+
+    def _sync_journal(self, action: events.SyncJournal) -> None:
+        self.journal.sync()
+        self.dispatch(events.JournalSynced())
+
+    def _keep_fork(self, action: events.KeepFork) -> None:
+        proof = action.proof
+        try:
+            placed = self.journal.add_fork(proof.one, proof.other)
+            if placed is not None:
+                log = protocol.parse_entry(proof.one).log
+                kept = proof if log in self.journal.forks else None
+                self.dispatch(events.ForkKept(log, kept, tuple(placed)))
+        except RemoteError as error:
+            self.dispatch(events.RunRefused(action.link, str(error)))
+
+    _PERFORM: ClassVar[dict[type, Callable[[Node, Any], None]]] = {
+        events.OpenLink: _open_link,
+        events.CloseLink: _close_link,
+        events.SendMessage: _send_message,
+        events.SendEntries: _send_entries,
+        events.StoreRun: _store_run,
+        events.WriteEntries: _write_entries,
+        events.SyncJournal: _sync_journal,
+        events.KeepFork: _keep_fork,
+    }
