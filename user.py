@@ -32,9 +32,10 @@ import net
 import protocol
 import terminal
 from addresses import Address, AddressBook, BadAddress
-from journal import Journal, JournalError, JournalLocked
+from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from node import Node, Surroundings
 from protocol import Entry, RemoteError
+from rescue import rescue
 from terminal import Message, Output
 
 DEFAULT_PORT = 5000
@@ -118,7 +119,7 @@ class User:
             for folder in [data] if data else _profiles(self.name, self.port):
                 try:
                     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    self._journal = Journal(folder / "journal.db", self._verify)
+                    self._journal = self._open_journal(folder / "journal.db")
                     break
                 except JournalLocked:
                     if data:
@@ -145,6 +146,18 @@ class User:
         self._log = log
         self._shown = self._journal.placed_count
         self._confirmed_from = self._journal.frontier().get(log, 0)
+
+    def _open_journal(self, path: Path) -> Journal:
+        try:
+            return Journal(path, self._verify)
+        except JournalDamaged:
+            rescued = rescue(path, self._verify)
+            where = f" (the old file is {rescued.moved.name})" if rescued.moved else ""
+            self.output.notice(
+                f"the journal was damaged{where}: {rescued.entries} entries could be kept, "
+                "others come back from those who have them"
+            )
+            return Journal(path, self._verify)
 
     def _dial(self, address: tuple[str, int], link: net.Link) -> net.Connection:
         ready = partial(self.listen_data, address=address)
@@ -429,8 +442,6 @@ class User:
 
     def _remember_address(self, action: events.RememberAddress) -> None:
         member = action.member.hex() if action.member else None
-        if action.source == "hearsay" and not action.answered:
-            return  # anybody may say anything: it is kept once it was found true
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             address = Address(*action.address)

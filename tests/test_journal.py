@@ -3,6 +3,7 @@ that a thousand entries cost nothing; identity.py has the real ones."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -26,6 +27,7 @@ from journal import (
     Conflict,
     Gap,
     Journal,
+    JournalDamaged,
     JournalError,
     JournalLocked,
     Known,
@@ -33,6 +35,7 @@ from journal import (
     check_run,
 )
 from protocol import POSTS, Entry, Head, RemoteError, parse_entry
+from rescue import Rescued, refill, rescue
 
 ME = b"me" * 16
 ALICE, BOB, CAROL = (letter * 40 for letter in (b"a", b"b", b"c"))
@@ -870,7 +873,7 @@ def test_another_writer_breaks_the_seal(tmp_path: Path) -> None:
     begun(tmp_path)
     later(tmp_path)
     other = sqlite3.connect(tmp_path / "journal.db")
-    other.execute("DELETE FROM entries WHERE seq = 2")
+    other.execute("CREATE TABLE notes(text)")
     other.commit()
     other.close()
     assert goes_on_with(tmp_path) == NEW_LOG
@@ -1022,7 +1025,7 @@ def test_a_file_that_is_no_database_is_told_in_one_clear_line(
 ) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(content)
-    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+    with pytest.raises(JournalDamaged, match="is damaged; the next start keeps") as error:
         Journal(path, verify)
     assert_one_clear_line(error.value, path)
     assert path.read_bytes() == content
@@ -1036,7 +1039,7 @@ def test_an_empty_file_is_a_new_journal(tmp_path: Path) -> None:
 def test_a_database_of_a_newer_selchat_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 2")
+    database.execute("PRAGMA user_version = 3")
     database.close()
     with pytest.raises(JournalError, match="newer selchat") as error:
         Journal(path, verify)
@@ -1081,7 +1084,7 @@ def test_a_truncated_journal_is_told_in_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     whole = filled(tmp_path)
     path.write_bytes(whole[: len(whole) // 2 // 4096 * 4096])
-    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+    with pytest.raises(JournalDamaged, match="is damaged; the next start keeps") as error:
         use(tmp_path)
     assert_one_clear_line(error.value, path)
 
@@ -1114,13 +1117,13 @@ def test_an_entry_damaged_on_disk_is_told_in_one_clear_line(tmp_path: Path, raw:
     database.commit()
     database.close()
     journal = opened(tmp_path)
-    with pytest.raises(JournalError, match="is damaged; move it away") as error:
+    with pytest.raises(JournalDamaged, match="is damaged; the next start keeps") as error:
         journal.entry(log, 1)
     assert_one_clear_line(error.value, path)
-    with pytest.raises(JournalError, match="is damaged; move it away"):
+    with pytest.raises(JournalDamaged, match="is damaged; the next start keeps"):
         list(journal.entries(log, 0, 2))
     if not raw:
-        with pytest.raises(JournalError, match="is damaged; move it away"):
+        with pytest.raises(JournalDamaged, match="is damaged; the next start keeps"):
             journal.history(10)
     journal.close()
 
@@ -1135,14 +1138,14 @@ def test_a_damaged_entry_that_waited_names_no_log_that_is_not_there(tmp_path: Pa
     database.execute("UPDATE entries SET raw = ?", (bytes([0x80]) + bob.run[0][1:],))
     database.commit()
     database.close()
-    with pytest.raises(JournalError, match="is damaged; move it away"):
+    with pytest.raises(JournalDamaged, match="is damaged; the next start keeps"):
         opened(tmp_path)
 
 
 def test_a_damaged_schema_that_is_no_text_is_told_in_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     whole = filled(tmp_path)
-    path.write_bytes(whole.replace(b"CREATE INDEX history", b"CREATE IND\xffX history"))
+    path.write_bytes(whole.replace(b"CREATE INDEX placed", b"CREATE IND\xffX placed"))
     with pytest.raises(JournalError) as error:
         opened(tmp_path)
     assert_one_clear_line(error.value, path)
@@ -1151,3 +1154,677 @@ def test_a_damaged_schema_that_is_no_text_is_told_in_one_clear_line(tmp_path: Pa
 def test_a_folder_that_is_not_there_is_the_callers_to_explain(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Journal(tmp_path / "nowhere" / "journal.db", verify)
+
+
+# ---------------------------------------------------------------- found damage
+
+
+def changed(folder: Path, *statements: str) -> None:
+    """What another program does to a journal that is not open."""
+    database = sqlite3.connect(folder / "journal.db", isolation_level=None)
+    for statement in statements:
+        assert database.execute(statement).rowcount != 0
+    database.close()
+
+
+def held(journal: Journal, log: bytes) -> tuple[bytes, ...]:
+    """All entries of a log, as a peer would get them."""
+    entries: tuple[bytes, ...] = ()
+    while run := journal.run(log, len(entries)):
+        entries += run
+    return entries
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET raw = CAST(raw || x'00' AS BLOB) WHERE seq = 2",
+        "UPDATE entries SET raw = CAST(raw AS TEXT) WHERE seq = 2",
+        "UPDATE entries SET checked = 2 WHERE seq = 2",
+        "UPDATE entries SET stamp = stamp + 1 WHERE seq = 2",
+        "UPDATE entries SET rank = NULL WHERE seq = 2",
+        "UPDATE entries SET rank = rank || 'x' WHERE seq = 2",
+        "UPDATE entries SET placed = 9 WHERE seq = 2",
+        "UPDATE entries SET checksum = checksum + 1 WHERE seq = 2",
+        "UPDATE entries SET seq = 9 WHERE seq = 2",
+        "DELETE FROM entries WHERE seq = 2",
+        "DELETE FROM entries WHERE seq = 3",
+        "UPDATE entries SET log = 9",
+        "UPDATE logs SET id = 9",
+        "UPDATE logs SET log = zeroblob(40)",
+        "DELETE FROM logs",
+        "UPDATE names SET name = 'alicia'",
+        "UPDATE names SET author = zeroblob(32)",
+        "DELETE FROM names",
+        "UPDATE forks SET other = x''",
+        "DELETE FROM forks",
+        "UPDATE state SET value = zeroblob(24) WHERE key = 'summary'",
+        "DELETE FROM state WHERE key = 'summary'",
+        "ALTER TABLE entries RENAME COLUMN raw TO row",
+        "DROP TABLE names",
+    ],
+)
+def test_whatever_is_changed_or_missing_is_found_before_it_goes_out(
+    tmp_path: Path, change: str
+) -> None:
+    alice = Author(ALICE)
+    alice.says(kind=protocol.NAME, body=b"alice")
+    alice.says("two")
+    alice.says("three")
+    journal = opened(tmp_path)
+    journal.append(alice.run)
+    journal.add_fork(speaker(BOB, "1").run[0], speaker(BOB, "2").run[0])
+    journal.close()
+    changed(tmp_path, change)
+    with pytest.raises(JournalDamaged):
+        journal = opened(tmp_path)
+        journal.placed_after(0, 9)
+        journal.history(9)
+        journal.run(ALICE, 0)
+    if "ALTER" in change:
+        changed(tmp_path, "ALTER TABLE entries RENAME COLUMN row TO raw")
+
+
+def test_every_reader_looks_at_the_checksum(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    alice = speaker(ALICE, "one", "two", "three")
+    journal.append(alice.run)
+    bob = Author(BOB)
+    bob.says("after one", heads=(Head(ALICE, 1),))
+    journal.close()
+    changed(tmp_path, "UPDATE entries SET raw = CAST(raw || 'x' AS BLOB) WHERE seq = 1")
+    for read in (
+        lambda journal: journal.run(ALICE, 0),
+        lambda journal: journal.entry(ALICE, 1),
+        lambda journal: list(journal.entries(ALICE, 0, 3)),
+        lambda journal: journal.history(3),
+        lambda journal: journal.placed_after(0, 1),
+        lambda journal: journal.append(alice.run[:1]),
+        lambda journal: journal.append(bob.run),
+    ):
+        journal = opened(tmp_path)
+        assert journal.run(ALICE, 1) == alice.run[1:]
+        with pytest.raises(JournalDamaged) as error:
+            read(journal)
+        assert_one_clear_line(error.value, tmp_path / "journal.db")
+        journal.close()
+        (tmp_path / "journal.damaged").unlink()
+
+
+def test_placing_later_keeps_the_checksums_right(tmp_path: Path) -> None:
+    alice, bob = speaker(ALICE, "question"), Author(BOB)
+    bob.says("answer", heads=(Head(ALICE, 1),))
+    journal = opened(tmp_path)
+    journal.append(bob.run)
+    journal.close()
+    journal = opened(tmp_path)
+    journal.append(alice.run)
+    journal.close()
+    journal = opened(tmp_path)
+    assert texts_of(journal.placed_after(0, 9)) == shown(journal) == ["question", "answer"]
+    assert journal.run(BOB, 0) == bob.run
+    journal.close()
+
+
+def test_found_damage_writes_nothing_more_seals_nothing_and_is_known_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    begun(tmp_path)
+    journal = opened(tmp_path)
+    journal.append(speaker(ALICE, "one", "two").run)
+    journal.close()
+    changed(tmp_path, "UPDATE entries SET checked = checked + 2 WHERE seq = 1")
+    journal = opened(tmp_path)
+    journal.append(speaker(BOB, "half done").run)
+    with pytest.raises(JournalDamaged):
+        journal.run(ALICE, 0)
+    with pytest.raises(JournalError, match="failed before"):
+        write(journal, "too late")
+    assert not journal.commit()
+    journal.sync()
+    journal.close()
+    assert journal.syncs == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "journal.damaged"}
+    changed(tmp_path, "UPDATE entries SET checked = checked - 2 WHERE seq = 1")  # it went away
+    with pytest.raises(JournalDamaged):
+        opened(tmp_path)
+    rescue(tmp_path / "journal.db", verify)
+    journal = opened(tmp_path)
+    assert BOB not in journal.frontier()
+    journal.close()
+
+
+# ---------------------------------------------------------------- version 1
+
+OLD_SCHEMA = """
+CREATE TABLE logs(id INTEGER PRIMARY KEY, log BLOB UNIQUE NOT NULL);
+CREATE TABLE entries(
+    log INTEGER NOT NULL, seq INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    stamp INTEGER, rank INTEGER,
+    placed INTEGER,
+    raw BLOB NOT NULL,
+    PRIMARY KEY (log, seq));
+CREATE INDEX history ON entries(stamp, rank) WHERE rank IS NOT NULL;
+CREATE INDEX placed ON entries(placed) WHERE placed IS NOT NULL;
+CREATE TABLE names(
+    author BLOB PRIMARY KEY, name TEXT NOT NULL,
+    stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL);
+CREATE TABLE forks(log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL);
+CREATE TABLE state(key TEXT PRIMARY KEY, value BLOB NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def made_old(folder: Path) -> None:
+    """The journal in there as the first version of the schema had it."""
+    path, new = folder / "journal.db", folder / "new.db"
+    path.rename(new)
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.executescript(OLD_SCHEMA)
+    database.execute("ATTACH ? AS new", (str(new),))
+    for table, columns in {
+        "logs": "id, log",
+        "entries": "log, seq, checked, stamp, rank, placed, raw",
+        "names": "author, name, stamp, rank, log",
+        "forks": "log, one, other",
+    }.items():
+        database.execute(f"INSERT INTO {table} SELECT {columns} FROM new.{table}")
+    (summary,) = database.execute("SELECT value FROM new.state WHERE key='summary'").fetchone()
+    database.execute("INSERT INTO state VALUES('tips', ?), ('syncs', 7)", (summary[24:],))
+    database.close()
+    new.unlink()
+
+
+def test_a_journal_of_the_first_version_says_after_its_upgrade_what_it_said(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path)
+    journal = opened(tmp_path)
+    before = everything(journal)
+    journal.close()
+    made_old(tmp_path)
+    for _again in range(2):
+        journal = opened(tmp_path)
+        assert everything(journal) == before
+        journal.close()
+    changed(tmp_path, "UPDATE entries SET checked = 2")
+    with pytest.raises(JournalDamaged):
+        opened(tmp_path)
+
+
+def test_an_upgraded_journal_goes_on_with_its_log(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    made_old(tmp_path)
+    seal(tmp_path, log)
+    assert goes_on_with(tmp_path) == (log, 3)
+
+
+def test_an_upgrade_that_was_cut_off_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    made_old(tmp_path)
+    upgrade = journals._UPGRADE
+    for statements in range(len(upgrade)):
+        failing = (*upgrade[:statements], "SELECT no_such_function()")
+        monkeypatch.setattr(journals, "_UPGRADE", failing)
+        with pytest.raises(JournalDamaged):
+            opened(tmp_path)
+        (tmp_path / "journal.damaged").unlink()
+    monkeypatch.setattr(journals, "_UPGRADE", upgrade)
+    journal = opened(tmp_path)
+    assert journal.placed_count > 100
+    journal.close()
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3])
+def test_an_upgrade_vouches_for_no_damaged_entry(tmp_path: Path, seq: int) -> None:
+    alice = speaker(ALICE, "one", "two", "three")
+    journal = opened(tmp_path)
+    journal.append(alice.run)
+    journal.close()
+    made_old(tmp_path)
+    raw = bytearray(alice.run[seq - 1])
+    raw[-SIGNATURE_BYTES - 1] ^= 1
+    database = sqlite3.connect(tmp_path / "journal.db")
+    database.execute("UPDATE entries SET raw = ? WHERE seq = ?", (bytes(raw), seq))
+    database.commit()
+    database.close()
+    with pytest.raises(JournalDamaged):
+        opened(tmp_path)
+    assert rescue(tmp_path / "journal.db", verify).entries == seq - 1
+
+
+# ---------------------------------------------------------------- the rescue
+
+
+def everything(journal: Journal) -> dict[str, Any]:
+    """All that a journal says."""
+    frontier = journal.frontier()
+    placed = []
+    for number in range(0, journal.placed_count, 50):
+        placed += journal.placed_after(number, 50)
+    return {
+        "frontier": frontier,
+        "runs": {log: held(journal, log) for log in frontier},
+        "entries": {log: list(journal.entries(log, 0, seq)) for log, seq in frontier.items()},
+        "history": journal.history(10**9),
+        "end": journal.history(7),
+        "placed": placed,
+        "names": {log: journal.name_of(log[:32]) for log in frontier},
+        "forks": journal.forks,
+    }
+
+
+def seal(folder: Path, log: bytes) -> None:
+    """As if it had been there all the time: what rots on the platter changes no ctime."""
+    stat = (folder / "journal.db").stat()
+    (folder / "journal.seal").write_text(f"{log.hex()} {stat.st_ino} {stat.st_ctime_ns}")
+
+
+def rescued(folder: Path) -> Rescued:
+    with pytest.raises(JournalDamaged):
+        opened(folder)
+    return rescue(folder / "journal.db", verify)
+
+
+def spoil(image: bytes, random: Random) -> bytes:
+    """A flipped bit, a page of zeros, a page of noise, or the end cut off."""
+    spoiled = bytearray(image)
+    page = random.randrange(0, len(image), 4096)
+    what = random.random()
+    if what < 0.6:
+        spoiled[random.randrange(len(image))] ^= 1 << random.randrange(8)
+    elif what < 0.75:
+        spoiled[page : page + 4096] = bytes(4096)
+    elif what < 0.85:
+        spoiled[page : page + 4096] = random.randbytes(4096)
+    else:
+        del spoiled[random.randrange(1, len(image)) :]
+    return bytes(spoiled)
+
+
+@pytest.fixture
+def quick_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, if there is such: for hundreds of syncs that nobody needs."""
+    memory = Path("/dev/shm")
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield tmp_path
+    else:
+        with TemporaryDirectory(dir=memory) as folder:
+            yield Path(folder)
+
+
+def test_damage_anywhere_is_harmless_or_found_and_what_is_rescued_is_true_and_works_on(
+    quick_path: Path,
+) -> None:
+    tmp_path = quick_path
+    image = filled(tmp_path)
+    journal = opened(tmp_path)
+    truth = everything(journal)
+    (own,) = {log for log in truth["frontier"] if log.startswith(ME)}
+    (after,) = write(journal, "after").placed
+    journal.close()
+    harmless = found = untouched = kept = 0
+    for seed in range(300):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        (tmp_path / "journal.db").write_bytes(spoil(image, Random(seed)))
+        seal(tmp_path, own)
+        try:
+            journal = opened(tmp_path, b"fresh002")
+            with contextlib.closing(journal):
+                assert everything(journal) == truth, seed
+                assert write(journal, "after").placed == [after], seed
+            harmless += 1
+            continue
+        except JournalDamaged:
+            found += 1
+        except JournalError as error:
+            assert "newer selchat" in str(error), seed
+            untouched += 1
+            continue
+        kept += rescue(tmp_path / "journal.db", verify).entries
+        journal = opened(tmp_path, b"fresh002")
+        for log, seq in journal.frontier().items():
+            assert held(journal, log) == truth["runs"][log][:seq], seed
+        for log, run in truth["runs"].items():
+            journal.append(run[journal.frontier().get(log, 0) :] or run[-1:])
+        again = everything(journal)
+        for what in ("frontier", "runs", "entries", "history", "end", "names"):
+            assert again[what] == truth[what], (seed, what)
+        (mine,) = write(journal, "on").placed
+        assert (mine.log, mine.seq) == NEW_LOG
+        journal.close()
+    assert harmless > 10 and found > 100 and untouched < 10
+    assert kept > found * sum(truth["frontier"].values()) // 2
+
+
+@pytest.mark.parametrize("state", ["killed", "old"])
+def test_damage_to_a_killed_or_an_old_journal_makes_nothing_untrue(
+    quick_path: Path, state: str
+) -> None:
+    """Of what was not written back yet SQLite drops a damaged end without a word: that is
+    as if the power had gone before it, and none of our own logs goes on after that."""
+    folder = quick_path / "data"
+    folder.mkdir()
+    filled(folder)
+    if state == "old":
+        made_old(folder)
+    else:
+
+        def work() -> None:
+            journal = opened(folder, b"second01")
+            for author in talk(Random(2), 7, 60)[4:]:
+                journal.append(author.run)
+                journal.commit()
+            write(journal, "mine")
+            journal.commit()
+
+        killed_after(work)
+    images = {file.name: file.read_bytes() for file in folder.iterdir()}
+    images = {name: image for name, image in images.items() if "seal" not in name}
+    assert ("journal.db-wal" in images) == (state == "killed")
+    journal = opened(folder)
+    truth = {log: held(journal, log) for log in journal.frontier()}
+    journal.close()
+    kept = []
+    for seed in range(60):
+        random = Random(seed)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        spoiled = random.choice(list(images))
+        for name, image in images.items():
+            (folder / name).write_bytes(spoil(image, random) if name == spoiled else image)
+        for fresh in (b"fresh002", b"fresh003"):
+            try:
+                journal = opened(folder, fresh)
+                with contextlib.closing(journal):
+                    for log, seq in journal.frontier().items():
+                        assert held(journal, log) == truth[log][:seq], seed
+                    assert write(journal, "on").log == ME + fresh
+                break
+            except JournalDamaged:
+                assert fresh == b"fresh002", seed
+                kept.append(rescue(folder / "journal.db", verify).entries)
+            except JournalError as error:
+                assert "newer selchat" in str(error), seed
+    assert len(kept) > 10 and max(kept) > 100
+
+
+def test_a_rescue_says_how_much_it_kept_and_where_the_old_file_is(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    journal = opened(tmp_path)
+    alice = speaker(ALICE, *map(str, range(10)))
+    journal.append(alice.run)
+    journal.close()
+    changed(
+        tmp_path,
+        "UPDATE entries SET raw = zeroblob(200) WHERE seq = 8",
+        "DELETE FROM state WHERE key = 'summary'",
+    )
+    aside = tmp_path / "journal.damaged-1.db"
+    assert rescued(tmp_path) == Rescued(entries=9, moved=aside)
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", aside.name}
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    journal = opened(tmp_path, b"fresh002")
+    assert journal.frontier() == {log: 2, ALICE: 7}
+    assert isinstance(journal.append(alice.run[7:]), Stored)
+    assert journal.run(ALICE, 0) == alice.run
+    assert write(journal, "on").log == NEW_LOG[0]
+    journal.close()
+
+
+def test_after_a_rescue_our_own_log_is_not_continued_though_its_end_was_lost(
+    tmp_path: Path,
+) -> None:
+    log = begun(tmp_path)
+    changed(tmp_path, "DELETE FROM entries WHERE seq = 2")
+    seal(tmp_path, log)
+    assert rescued(tmp_path).entries == 1
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_after_a_rescue_our_own_log_is_not_continued_though_nothing_of_it_was_lost(
+    tmp_path: Path,
+) -> None:
+    log = begun(tmp_path)
+    seal(tmp_path, log)
+    (tmp_path / "journal.damaged").touch()
+    assert rescued(tmp_path).entries == 2
+    assert not (tmp_path / "journal.seal").exists()
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x", b"hello" * 5000, bytes(8192), Random(1).randbytes(20_000), b"SQLite format 3\0" * 999],
+)
+@pytest.mark.parametrize("wal", [None, b"", b"junk" * 5000])
+def test_of_a_file_that_is_no_database_nothing_is_kept_and_nothing_is_destroyed(
+    tmp_path: Path, content: bytes, wal: bytes | None
+) -> None:
+    (tmp_path / "journal.db").write_bytes(content)
+    if wal is not None:
+        (tmp_path / "journal.db-wal").write_bytes(wal)
+    aside = tmp_path / "journal.damaged-1.db"
+    assert rescued(tmp_path) == Rescued(0, aside)
+    assert aside.read_bytes() == content
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_a_file_of_no_bytes_beside_what_was_not_written_back_to_it_is_damage(
+    tmp_path: Path,
+) -> None:
+    """SQLite would delete the -wal."""
+    killed_after(lambda: write(opened(tmp_path), "one") and None)
+    (tmp_path / "journal.db").write_bytes(b"")
+    wal = (tmp_path / "journal.db-wal").read_bytes()
+    assert wal
+    aside = tmp_path / "journal.damaged-1.db"
+    assert rescued(tmp_path) == Rescued(0, aside)
+    assert aside.with_name(aside.name + "-wal").read_bytes() == wal
+
+
+def test_a_wal_that_is_garbage_costs_what_was_in_it_and_no_more(tmp_path: Path) -> None:
+    log = begun(tmp_path)
+    (tmp_path / "journal.db-wal").write_bytes(Random(1).randbytes(50_000))
+    journal = opened(tmp_path)
+    assert journal.frontier() == {log: 2}
+    journal.close()
+
+
+def test_what_was_committed_before_a_kill_is_rescued_from_the_wal(tmp_path: Path) -> None:
+    begun(tmp_path)
+
+    def work() -> None:
+        journal = opened(tmp_path)
+        journal.append(speaker(ALICE, "one").run)
+        journal.commit()
+        journal._damage()
+
+    killed_after(work)
+    assert (tmp_path / "journal.db-wal").exists()
+    assert rescue(tmp_path / "journal.db", verify).entries == 3
+
+
+def test_a_schema_that_makes_no_sense_costs_no_entry(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    whole = filled(tmp_path)
+    path.write_bytes(whole.replace(b"CREATE INDEX placed", b"CREATE INDEY placed"))
+    journal_entries = 60 + 1 + 1 + 50
+    assert rescued(tmp_path).entries == journal_entries
+
+
+def test_rows_with_a_damaged_number_are_rescued_too(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append(speaker(ALICE, "one", "two").run)
+    journal.close()
+    changed(
+        tmp_path,
+        "UPDATE entries SET rowid = 9223372036854775807 WHERE seq = 2",
+        "DELETE FROM state",
+    )
+    assert rescued(tmp_path).entries == 2
+
+
+def test_entries_without_signatures_of_their_own_are_rescued_with_the_one_that_has_it(
+    tmp_path: Path,
+) -> None:
+    alice = Author(ALICE)
+    for number in range(30):
+        alice.says(str(number % 10) * 20_000, signed=number % 3 == 2)
+    journal = opened(tmp_path)
+    for start in range(0, 30, 3):
+        journal.append(alice.run[start : start + 3])
+    journal.close()
+    (tmp_path / "journal.damaged").touch()
+    assert rescued(tmp_path).entries == 30
+    journal = opened(tmp_path)
+    assert held(journal, ALICE) == alice.run
+    journal.close()
+
+
+def test_what_nobody_signed_is_not_rescued(tmp_path: Path) -> None:
+    liar = Author(ALICE)
+    for number in range(20):
+        liar.says(str(number % 10) * 20_000, signed=False)
+    journal = opened(tmp_path)
+    refill(journal, [b"", b"junk", *liar.run, *speaker(BOB, "one").run])
+    assert journal.frontier() == {BOB: 1}
+    journal.close()
+
+
+def test_a_power_cut_anywhere_in_a_rescue_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut before each of the steps that change a name, until none is left to be cut."""
+
+    class PowerCut(Exception):
+        pass
+
+    steps = 0
+
+    def cut(which: str) -> bool:
+        """Of the calls in order, the one at `steps` is the last thing that did not happen."""
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            raise PowerCut(which)
+        return True
+
+    real = {name: getattr(Path, name) for name in ("rename", "replace", "unlink")}
+    for name, function in real.items():
+        monkeypatch.setattr(
+            Path,
+            name,
+            lambda path, *args, name=name, function=function, **kwargs: (
+                cut(name) and function(path, *args, **kwargs)
+            ),
+        )
+    whole = filled(tmp_path)
+    (tmp_path / "journal.damaged").touch()
+    entries = rescue(tmp_path / "journal.db", verify).entries
+    assert entries == 112
+    for point in range(1, 99):
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        (folder / "journal.db").write_bytes(whole)
+        (folder / "journal.damaged").touch()
+        (folder / "journal.rescued.db").write_bytes(b"left by an earlier one")
+        (folder / "journal.rescued.damaged").touch()
+        steps = point
+        try:
+            rescue(folder / "journal.db", verify)
+            break
+        except PowerCut:
+            pass
+        steps = 0
+        assert rescued(folder).entries == entries
+        asides = [file for file in folder.iterdir() if "damaged-" in file.name]
+        assert len(asides) in (1, 2) and all(aside.read_bytes() for aside in asides)
+        journal = opened(folder)
+        assert sum(journal.frontier().values()) == entries
+        journal.close()
+    assert 5 < point < 20
+
+
+def test_a_rescue_that_was_cut_off_goes_on_with_the_file_that_it_had_moved(
+    tmp_path: Path,
+) -> None:
+    begun(tmp_path)
+    (tmp_path / "journal.damaged").touch()
+    (tmp_path / "journal.damaged-2.db").write_bytes(b"of long ago; the first was deleted")
+    assert rescued(tmp_path) == Rescued(2, tmp_path / "journal.damaged-3.db")
+    (tmp_path / "journal.db").unlink()  # as if it had not come so far
+    (tmp_path / "journal.damaged").touch()
+    assert rescued(tmp_path) == Rescued(2, tmp_path / "journal.damaged-3.db")
+
+
+def test_a_journal_that_is_in_use_is_not_rescued(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    (tmp_path / "journal.damaged").touch()
+    with pytest.raises(JournalLocked):
+        rescue(tmp_path / "journal.db", verify)
+    write(journal, "still here")
+    journal.close()
+    assert not list(tmp_path.glob("*damaged-*"))
+
+
+def test_a_journal_of_a_newer_selchat_is_not_rescued(tmp_path: Path) -> None:
+    changed(tmp_path, "PRAGMA user_version = 3")
+    (tmp_path / "journal.damaged").touch()
+    with pytest.raises(JournalError, match="newer selchat"):
+        rescue(tmp_path / "journal.db", verify)
+    assert not list(tmp_path.glob("*damaged-*"))
+
+
+def test_a_second_rescue_at_the_same_time_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"rubbish" * 1000)
+    outcomes: list[str] = []
+
+    def verify_while_rescuing(entry: Entry) -> bool:
+        with pytest.raises(JournalLocked):
+            rescue(path, verify)
+        outcomes.append("refused")
+        return verify(entry)
+
+    path.unlink()
+    begun(tmp_path)
+    (tmp_path / "journal.damaged").touch()
+    rescue(path, verify_while_rescuing)
+    assert outcomes
+    with pytest.raises(JournalLocked):  # it is done: nothing is damaged any more
+        rescue(path, verify)
+
+
+def test_a_journal_that_somebody_moved_away_is_a_new_one_after_the_rescue(tmp_path: Path) -> None:
+    (tmp_path / "journal.damaged").touch()
+    assert rescued(tmp_path) == Rescued(0, None)
+    assert goes_on_with(tmp_path) == NEW_LOG
+
+
+def test_the_number_of_damaged_files_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rescue.MAX_DAMAGED_FILES", 2)
+    path = tmp_path / "journal.db"
+    for number in (1, 2):
+        path.write_bytes(b"rubbish" * 1000)
+        assert rescued(tmp_path).moved == tmp_path / f"journal.damaged-{number}.db"
+    path.write_bytes(b"rubbish" * 1000)
+    with pytest.raises(JournalError, match="so were 2 before it") as error:
+        rescued(tmp_path)
+    assert_one_clear_line(error.value, path)
+    assert path.read_bytes() == b"rubbish" * 1000
+
+
+def test_a_header_that_forbids_to_write_is_damage_and_no_write_protection(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    whole = bytearray(filled(tmp_path))
+    whole[18] |= 0x80  # the version of the format that writes
+    path.write_bytes(whole)
+    rescued(tmp_path)

@@ -323,15 +323,12 @@ def test_what_selchat_can_not_use_is_exit_1_and_one_line_that_tells_what_to_do(
     (crowd.folder / "file").write_text("in the way")
     (crowd.folder / "key").mkdir()
     (crowd.folder / "key" / "key.pem").write_text("no key")
-    (crowd.folder / "rubbish").mkdir()
-    (crowd.folder / "rubbish" / "journal.db").write_bytes(random.Random(2).randbytes(9999))
     failing = {
         "choose another port": crowd.start(running.port, json=False, stdin=DEVNULL),
         "own --data": crowd.start(0, data="used", json=False, stdin=DEVNULL),
         "choose a folder with --data": crowd.start(0, data="file", json=False, stdin=DEVNULL),
         "Not a directory": crowd.start(0, data="file/below", json=False, stdin=DEVNULL),
         "holds no key": crowd.start(0, data="key", json=False, stdin=DEVNULL),
-        "is damaged": crowd.start(0, data="rubbish", json=False, stdin=DEVNULL),
         "No such file": crowd.start(0, "--debug", "no/such", json=False, stdin=DEVNULL),
         "too long": crowd.start(0, 0, "n" * 40_001, json=False, stdin=DEVNULL),
     }
