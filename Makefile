@@ -1,7 +1,7 @@
 # selchat's own tasks. The `## ` comments are the text of `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean remake
+.PHONY: help setup demo test check simulate clean remake
 .SUFFIXES:
 
 PY := .venv/bin/python
@@ -17,6 +17,9 @@ demo: .venv/.compiled ## three peers talk on this machine, by themselves
 
 test: .venv/.ready-dev .venv/.compiled ## all tests
 	@$(PY) -m pytest -n 2 --dist loadfile
+
+simulate: .venv/.ready-dev ## whole rooms in one process, everything goes wrong: SEED= SEEDS= NODES=
+	@$(PY) -m tests.simulate --seed $(or $(SEED),1) --seeds $(or $(SEEDS),100) --nodes $(or $(NODES),5)
 
 check: .venv/.ready-dev ## formatting, lint, types
 	@$(PY) -m ruff format --check --quiet . || \

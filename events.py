@@ -21,7 +21,8 @@ Address = tuple[str, int]
 
 
 class AddressLearned(NamedTuple):
-    """A person named an address ("you"), or the address book did ("link", "hearsay")."""
+    """A person named an address ("you"), or the address book did ("link", "hearsay").
+    `member`: who answered there in an earlier run."""
 
     address: Address
     source: str
@@ -46,6 +47,12 @@ class LinkSecured(NamedTuple):
 class MessageReceived(NamedTuple):
     link: int
     message: Message
+
+
+class LinkHeard(NamedTuple):
+    """Bytes came over a link, but no whole message yet."""
+
+    link: int
 
 
 class LinkDrained(NamedTuple):
@@ -139,6 +146,7 @@ Event = (
     | LinkOpened
     | LinkSecured
     | MessageReceived
+    | LinkHeard
     | LinkDrained
     | LinkClosed
     | RunStored

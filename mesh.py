@@ -48,6 +48,7 @@ from events import (
     Left,
     LinkClosed,
     LinkDrained,
+    LinkHeard,
     LinkOpened,
     LinkSecured,
     MessageReceived,
@@ -93,7 +94,8 @@ HANDSHAKE_S = 10.0
 # Half-open links from outside. A full one makes room by dropping its oldest, so a crowd
 # of strangers never locks a member out for longer than it takes to knock.
 MAX_OPENING = 64
-# A silent link is asked after PING_S, and is dead at DEAD_S: within the 15 s promised.
+# A link over which no message came is asked each PING_S; one over which not a byte came is
+# dead at DEAD_S: within the 15 s promised. (A long message over a slow line takes longer.)
 PING_S = 5.0
 DEAD_S = 12.0
 # Entries of others are synced, and acknowledged, in groups: at the latest after this.
@@ -119,6 +121,8 @@ GOOD_LINK_S = 5.0
 MAX_DIALS = 32
 # An address that a peer says it listens on, and that never answered, is let go.
 PROOF_TRIES = 4
+# So is one that others only told of; it may be a lie. Its dials take a minute in all.
+HEARSAY_TRIES = 8
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
 MAX_LOGS_TOLD = 16_384
@@ -142,8 +146,8 @@ class Link:
     greeted: bool = False  # we have said Hello
     hello: Hello | None = None  # theirs; with both, the link is up
     up_since: float = 0.0
-    heard: float = 0.0
-    pinged: bool = False
+    heard: float = 0.0  # a message; or when it was last asked for one
+    alive: float = 0.0  # a byte
     told_all: bool = False  # their first frontier is complete
     linked: frozenset[bytes] = frozenset()  # members they say they are linked to
     sent: Frontier = field(default_factory=dict)  # what they have or were sent
@@ -169,7 +173,7 @@ class Link:
     def deadline(self) -> float:
         if not self.up:
             return self.opened + HANDSHAKE_S
-        due = self.heard + (DEAD_S if self.pinged else PING_S)
+        due = min(self.heard + PING_S, self.alive + DEAD_S)
         return min(due, *self.deferred.values()) if self.deferred else due
 
 
@@ -181,6 +185,7 @@ class Known:
     source: str
     member: bytes | None = None  # who answered there, or is said to
     proven: bool = False  # we dialed it and found that member
+    answered: bool = False  # we did, in this run or an earlier one
     is_self: bool = False
     link: int | None = None  # being dialed, or up
     failures: int = 0
@@ -235,18 +240,28 @@ class Mesh:
         self._dialing = 0  # OpenLinks whose LinkOpened has not come yet
         self._actions: list[Action] = []
         self._now = 0.0
+        self._due: float | None = None
+        self._due_is_known = False
 
     # ------------------------------------------------------------ the two entrances
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do about `event`, in order. `now`: seconds of a clock that only rises."""
         self._now = now
+        if type(event) not in _LEAVE_DEADLINE:
+            self._due_is_known = False
         self._HANDLERS[type(event)](self, event)
         actions, self._actions = self._actions, []
         return actions
 
     def deadline(self) -> float | None:
-        """When TimePassed is due, at the latest."""
+        """When TimePassed is due, at the latest. What is heard puts much off and changes
+        nothing here: then TimePassed comes early, finds nothing to do, and this is found anew."""
+        if not self._due_is_known:
+            self._due, self._due_is_known = self._earliest(), True
+        return self._due
+
+    def _earliest(self) -> float | None:
         times = [link.deadline() for link in self.links.values()]
         times += [at for at in (self._sync_at, self._peers_at) if at is not None]
         more = self._may_dial_more()
@@ -254,6 +269,11 @@ class Mesh:
             if known.next_try is not None and (more or known.source == "you"):
                 times.append(known.next_try)
         return min(times, default=None)
+
+    def _wake_by(self, at: float) -> float:
+        if self._due is None or at < self._due:
+            self._due = at
+        return at
 
     @property
     def unsynced(self) -> bool:
@@ -277,6 +297,7 @@ class Mesh:
         known = self._learn(event.address, event.source, event.member)
         if known is not None:
             known.failures = 0
+            known.answered = known.answered or event.member is not None
             self._dial_soon(known, 0.0)
 
     def _learn(self, address: Address, source: str, member: bytes | None) -> Known | None:
@@ -287,7 +308,8 @@ class Mesh:
             if len(self.known) >= MAX_ADDRESSES and not self._forget_one():
                 return None
             known = self.known[address] = Known(address, source, member)
-            self._do(RememberAddress(address, source, member, answered=False))
+            if source != "hearsay":  # anybody may say anything: it is kept once it was found true
+                self._do(RememberAddress(address, source, member, answered=False))
         elif TRUST.index(source) > TRUST.index(known.source):
             known.source = source
             self._do(RememberAddress(address, source, member, answered=False))
@@ -351,6 +373,9 @@ class Mesh:
         tried = known.failures >= PROOF_TRIES and known.source != "you"
         if tried and known.member in self.members:
             return  # its member called us and can't be called back
+        if known.failures >= HEARSAY_TRIES and known.source == "hearsay" and not known.answered:
+            del self.known[known.address]
+            return
         if known.source == "you" and known.failures == 1 and not known.proven:
             self._notice(f"{_show(known.address)} does not answer yet ({reason}); trying on")
         cap = BACKOFF_NAMED_S if known.source == "you" else BACKOFF_OTHERS_S
@@ -395,7 +420,7 @@ class Mesh:
         known = self.known.setdefault(link.address, Known(link.address, "hearsay"))
         known.link = link.id
         news = (known.member, known.proven) != (member, True)
-        known.member, known.proven = member, True
+        known.member, known.proven, known.answered = member, True, True
         if member != self.me:
             self._do(RememberAddress(link.address, known.source, member, answered=True))
             if news:
@@ -462,9 +487,10 @@ class Mesh:
         return theirs if self.me < new.member else mine
 
     def _is_up(self, link: Link, member: bytes, hello: Hello) -> None:
+        self._due_is_known = False
         swapped = member in self.members
         self.members[member] = link
-        link.up_since = link.heard = self._now
+        link.up_since = link.heard = link.alive = self._now
         if not swapped:
             self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
@@ -486,6 +512,7 @@ class Mesh:
     def _gone(self, link: Link, reason: str, *, swap: bool = False) -> None:
         """`swap`: another link to the same member takes its place."""
         del self.links[link.id]
+        self._due_is_known = False
         known = self.known.get(link.address) if link.dialed else None
         if known is not None and known.link == link.id:
             known.link = None
@@ -542,7 +569,7 @@ class Mesh:
         link = self.links.get(event.link)
         if link is None:
             return
-        link.heard, link.pinged = self._now, False
+        link.heard = link.alive = self._now
         message = event.message
         if isinstance(message, Hello):
             self._on_hello(link, message)
@@ -560,6 +587,11 @@ class Mesh:
             self._do(SendMessage(link.id, Pong()))
         elif isinstance(message, Fork):
             self._do(KeepFork(link.id, message))
+
+    def _link_heard(self, event: LinkHeard) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            link.alive = self._now
 
     def _link_closed_by(self, link: Link, reason: str) -> None:
         self._do(CloseLink(link.id))
@@ -591,6 +623,7 @@ class Mesh:
             self._feed(link)
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
+        self._due_is_known = False
         link.linked = frozenset(peer.member for peer in peers.peers)
         for member, host, port in peers.peers:
             if not host or not port or member == self.me:
@@ -630,7 +663,7 @@ class Mesh:
         if event.placed:
             self._show(event.placed)
         if event.link is not None and self._sync_at is None:
-            self._sync_at = self._now + SYNC_S
+            self._sync_at = self._wake_by(self._now + SYNC_S)
         if source is not None:
             source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
         for link in self.members.values():
@@ -639,7 +672,7 @@ class Mesh:
             if link is source or not link.told_all or link.sent.get(event.log, 0) >= event.seq:
                 continue
             if source is not None and source.member in link.linked:
-                link.deferred.setdefault(event.log, self._now + RELAY_S)
+                link.deferred.setdefault(event.log, self._wake_by(self._now + RELAY_S))
             else:
                 link.lacking[event.log] = None
                 self._feed(link)
@@ -699,6 +732,8 @@ class Mesh:
         link = self.links.get(event.link)
         if link is not None:
             link.clogged = False
+            if not self.unsynced:
+                self._acknowledge(link)
             self._feed(link)
 
     def _run_refused(self, event: RunRefused) -> None:
@@ -736,11 +771,18 @@ class Mesh:
     def _journal_synced(self, event: JournalSynced) -> None:
         self._sync_at = None
         for link in self.members.values():
-            heads = [Head(log, self.frontier[log]) for log in link.untold]
-            link.untold.clear()
-            for start in range(0, len(heads), protocol.MAX_HAVE_LOGS):
-                some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
-                self._do(SendMessage(link.id, Have(some)))
+            self._acknowledge(link)
+
+    def _acknowledge(self, link: Link) -> None:
+        """Tells what is on the platter. A link that is clogged is told once it drains, and
+        all at once: else who never reads would be queued a Have for each turn."""
+        if link.clogged:
+            return
+        heads = [Head(log, self.frontier[log]) for log in link.untold]
+        link.untold.clear()
+        for start in range(0, len(heads), protocol.MAX_HAVE_LOGS):
+            some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
+            self._do(SendMessage(link.id, Have(some)))
 
     # ------------------------------------------------------------ time, and the end
 
@@ -768,10 +810,10 @@ class Mesh:
                 self._link_closed(LinkClosed(link.id, reason))
             return
         self._feed(link)
-        if self._now >= link.heard + DEAD_S:
+        if self._now >= link.alive + DEAD_S:
             self._close(link, f"not heard for {DEAD_S:.0f} s")
-        elif self._now >= link.heard + PING_S and not link.pinged:
-            link.pinged = True
+        elif self._now >= link.heard + PING_S:
+            link.heard = self._now
             self._do(SendMessage(link.id, Ping()))
 
     def _left(self, event: Left) -> None:
@@ -791,6 +833,7 @@ class Mesh:
         LinkOpened: _link_opened,
         LinkSecured: _link_secured,
         MessageReceived: _message_received,
+        LinkHeard: _link_heard,
         LinkDrained: _link_drained,
         LinkClosed: _link_closed,
         RunStored: _run_stored,
@@ -804,6 +847,13 @@ class Mesh:
         TimePassed: _time_passed,
         Left: _left,
     }
+
+
+# What comes often, and brings nothing nearer but by `_wake_by`. (Hello and Peers see to it
+# themselves, as does the end of a link.)
+_LEAVE_DEADLINE = frozenset(
+    [MessageReceived, LinkHeard, LinkDrained, EntriesSent, MessageSent, RunStored, PostsTyped]
+)
 
 
 def _first_haves(heads: list[Head]) -> Iterator[Have]:

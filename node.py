@@ -61,6 +61,7 @@ class Node:
         self._numbers = count(1)
         self._events: deque[events.Event] = deque()
         self._dispatching = False
+        self._unflushed: dict[int, net.Connection] = {}  # those that a turn has to do with
         self._ending: list[net.Connection] = []
         self._said_full = False
         self.mesh = Mesh(
@@ -87,11 +88,15 @@ class Node:
     def accept(self, connection: net.Connection, address: Address) -> None:
         """Takes in a caller."""
         self._adopt(connection, address, dialed=False)
-        connection.flush()
+        self._unflushed[connection.id] = connection
 
     def listen(self, connection: net.Connection) -> None:
         """Takes in what has come over a connection."""
-        for event in connection.receive():
+        heard = connection.receive()
+        self._unflushed[connection.id] = connection  # TLS may have something to say
+        if not heard:
+            self.dispatch(events.LinkHeard(connection.id))
+        for event in heard:
             if isinstance(event, net.Failed):
                 self.dispatch(events.LinkClosed(connection.id, event.reason, event.fault))
                 self._ending.append(self.connections.pop(connection.id, connection))
@@ -121,8 +126,9 @@ class Node:
         """Store, then send. What people see is to follow, too."""
         if self.journal.commit() and self.mesh.unsynced:
             self.dispatch(events.JournalSynced())
-        for connection in self.connections.values():
+        for connection in self._unflushed.values():
             connection.flush()
+        self._unflushed.clear()
         for connection in self._ending:
             connection.close()
         self._ending.clear()
@@ -182,6 +188,7 @@ class Node:
         connection = self.connections.get(link)
         if connection is None:
             return False
+        self._unflushed[link] = connection
         try:
             connection.link.send(message)
         except RemoteError as error:

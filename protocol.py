@@ -78,8 +78,8 @@ Entries of other kinds are kept, passed on, and shown as nothing.
 LIMITS. A frame has at most 128 KiB, an entry 128 heads and a body of 56 KiB, a name
 40,000 bytes, a HAVE 2048 logs, a PEERS 256 members. What is over a limit, in the wrong
 state, or no valid run ends the link, with a BYE where that can still be said. So does
-silence: a node that has heard nothing for 5 s sends a PING, and closes after 12 s. The way
-in has 10 s in all.
+silence: a node sends a PING when no message came for 5 s, and closes when no byte came for
+12 s. The way in has 10 s in all.
 
 A STREAM OF ENTRIES of a log goes on where the receiver's HAVE says that it ends. A run that
 begins further on is an error; one that ends earlier is passed over; one that does not fit

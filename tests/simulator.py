@@ -1,59 +1,102 @@
 """A whole room in one process, on a simulated clock, network and disk.
 
-Real: Mesh, Journal and the frames of the wire, of every node. Simulated: time; TCP and the
-way in; disks (an SQLite database in memory, and the image of it that a power cut leaves);
-people. Signatures are fake, a plain hash that anybody could make: nothing here is about
-forgery, and real ones would be most of the run time.
+Real: `Node`, and with it `Mesh`, `Journal`, `Link`, `Connection` and the frames of the wire.
+Simulated: time; the kernel's sockets; TLS (its bytes are passed on as they are); disks (an
+SQLite database in memory, and the image of it that a power cut leaves); people. Signatures
+are fake, a plain hash that anybody could make: nothing here is about forging them, and real
+ones would be most of the run time.
 
-Every random choice comes from one seed: same seed, same run, same `Room.trace()`. What must
-be true at any moment is asserted as it happens (`Node._show_posts` above all), what must be
-true in the end in `Room.check`.
+Every random choice comes from one seed: same seed, same run, same `Room.trace()`, under any
+Python and any PYTHONHASHSEED. What must be true is said in invariants.py; what goes wrong
+on purpose in ordeal.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sqlite3
+import ssl
+import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256, sha512
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import events
 import journal
+import net
 import protocol
 from events import Address
-from journal import Conflict, Gap, Journal, Stored
-from mesh import Mesh
-from protocol import Entry, Fork, Frontier, Log, RemoteError
+from journal import Journal, JournalDamaged, JournalError
+from net import READ, WRITE
+from node import Node, Surroundings
+from protocol import Entry, Frontier, Log
+from rescue import refill, salvage
+from tests import invariants
 
 EPOCH_MS = 1_700_000_000_000
 BYTES_PER_S = 4_000_000
-HIGH_WATER_BYTES = 64 * 1024  # in flight: what a link takes before it is clogged
-OPEN, CHALLENGE, KNOCK, CERTIFICATE, FINISHED, REFUSED = range(6)  # the way in, then bytes
-CLOSE = -1
+# What a connection holds in the kernels of both its ends, as Linux counts BUFFER_BYTES.
+SOCKET_BYTES = 2 * net.BUFFER_BYTES
+MANY_PAGES = 2**30  # a disk with room
+TURN_S = 0.0001  # from news to the turn that takes it in: a machine is never infinitely fast
+REST_S = 2.0  # the longest that something is put off (mesh.RELAY_S, SYNC_S), and round trips
+FIN = None  # in a stream of bytes: their end
 
 
 class Disk:
-    """What a node finds again at its next start."""
+    """What a machine finds again when it is started again."""
 
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         self.platter = b""  # what of it a power cut leaves
         self.seal: Log | None = None
         self.book: dict[Address, tuple[str, bytes | None]] = {}
+        self.copy = b""  # an old platter, to be restored from
+        self.damaged = False  # the mark that says so
+        self.fails = False  # nothing can be written
+        self._pages = MANY_PAGES  # no more than that fit
+
+    def limit(self, pages: int | None) -> None:
+        self._pages = pages or MANY_PAGES
+        with contextlib.suppress(sqlite3.DatabaseError):  # too damaged; the next start sees it
+            self.apply_limit()
+
+    def apply_limit(self) -> None:
+        self.db.execute(f"PRAGMA max_page_count={self._pages}")
 
     def lose_what_is_not_committed(self) -> None:
         self.db.rollback()
 
     def lose_what_is_not_synced(self) -> None:
+        self.replace(self.platter)
+
+    def replace(self, platter: bytes) -> None:
+        """Puts another database in the place of this one."""
         self.db.close()
         self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.deserialize(self.platter)
+        if platter:
+            self.db.deserialize(platter)
+        self.platter = platter
+
+    def frontier(self) -> Frontier:
+        """What a power cut would leave of each log."""
+        if not self.platter:
+            return {}
+        query = "SELECT l.log, MAX(seq) FROM entries e JOIN logs l ON l.id = e.log GROUP BY e.log"
+        with contextlib.closing(sqlite3.connect(":memory:")) as image:
+            image.deserialize(self.platter)
+            try:
+                return dict(image.execute(query).fetchall())
+            except sqlite3.DatabaseError:
+                return {}  # so damaged that nothing of it can be relied on
 
 
 class SimulatedJournal(Journal):
@@ -65,9 +108,12 @@ class SimulatedJournal(Journal):
         self._image()
 
     def _connect(self) -> sqlite3.Connection:
+        self._disk.apply_limit()
         return self._disk.db
 
     def _open(self) -> None:
+        if self._disk.damaged:
+            raise self._damage()
         self._db.executescript(journal._SCHEMA)
 
     def _image(self) -> None:
@@ -81,6 +127,8 @@ class SimulatedJournal(Journal):
         return sealed
 
     def commit(self) -> bool:
+        if self._disk.fails and self._db.in_transaction:
+            raise JournalError("disk I/O error")
         syncs = self.syncs
         synced = super().commit()
         if self.syncs > syncs:
@@ -90,355 +138,532 @@ class SimulatedJournal(Journal):
     def close(self, *, sealed: bool = True) -> None:
         self.commit()
         self.sync()
-        if sealed and self._own in self._logs:
+        if sealed and not self._failed and self._own in self._logs:
             self._disk.seal = self._own
 
+    def _inode_now(self) -> int | None:
+        return None  # there is no file
+
+    def _leave_mark(self) -> None:
+        self._disk.damaged = True
+
+    def parted(self) -> list[Log]:
+        return sorted(self._parted)
+
+    @property
+    def platter_is_new(self) -> bool:
+        return self._synced
+
     def placed(self) -> Frontier:
-        return {log: state.placed for log, state in self._logs.items()}
+        return {log: state.placed for log, state in self._logs.items() if state.placed}
 
 
-class End:
-    """One end of a connection: what it sends arrives at `peer`, in order, if ever."""
+class Tls:
+    """Stands for an SSLObject over memory BIOs: TLS 1.3's flights, in the clear."""
 
-    peer: End
+    def __init__(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, member: bytes, server_side: bool
+    ) -> None:
+        self._incoming, self._outgoing = incoming, outgoing
+        # Last first: what is said, and how many bytes of the far end come before the next.
+        self._flights = [b"certificate" + member] if server_side else [b"finish" + member, b"hello"]
+        self._awaited = [6 + 32, 5] if server_side else [11 + 32, 0]
+        self._got = bytearray()
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.id = next(node.room.numbers)
-        self.outbox: list[bytes] = []
-        self.in_flight = 0
-        self._frames = protocol.Frames()
-        self._pipe: deque[bytes | int] = deque()
+    def do_handshake(self) -> None:
+        while self._awaited:
+            self._got += self._incoming.read(self._awaited[-1] - len(self._got))
+            if len(self._got) < self._awaited[-1]:
+                raise ssl.SSLWantReadError
+            if len(self._awaited) > 1 or self._flights:
+                self._outgoing.write(self._flights.pop())
+            if len(self._awaited) > 1:
+                self._got.clear()
+            self._awaited.pop()
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        return bytes(self._got[-32:])
+
+    def read(self, count: int) -> bytes:
+        data = self._incoming.read(count)
+        if not data:
+            raise ssl.SSLWantReadError
+        return data
+
+    def write(self, data: bytes) -> int:
+        return self._outgoing.write(data)
+
+
+class TlsContext:
+    """Stands for an SSLContext of a member."""
+
+    def __init__(self, member: bytes) -> None:
+        self._member = member
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *, server_side: bool
+    ) -> Tls:
+        return Tls(incoming, outgoing, self._member, server_side)
+
+
+def gate_of(member: bytes) -> net.Gate:
+    """The way into the simulated room."""
+    context = cast(ssl.SSLContext, TlsContext(member))
+    return net.Gate(_knock, _is_knock, context, context, lambda certificate: certificate)
+
+
+def _knock(challenge: bytes) -> bytes:
+    return challenge + challenge
+
+
+def _is_knock(challenge: bytes, knock: bytes) -> bool:
+    return knock == challenge + challenge
+
+
+class Socket:
+    """One end of a connection, as the kernel gives it to a `Connection`."""
+
+    peer: Socket
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.descriptor = machine.room.next_number()
+        self.watched = 0
+        self.ready: Callable[[int], None] = lambda _: None
+        self.connected = self.closed = False
+        self.error = 0
+        self.in_flight = 0  # bytes that the far end has not read yet
+        self.inbox = bytearray()
+        self._ended = False  # after the inbox
+        self._segments: deque[bytes | None] = deque()
         self._arrives = 0.0
+        machine.sockets[self.descriptor] = self
 
-    @property
-    def alive(self) -> bool:
-        return self.node.ends.get(self.id) is self
+    # ------------------------------------------------------------ what a Connection calls
 
-    @property
-    def clogged(self) -> bool:
-        return self.in_flight + sum(map(len, self.outbox)) > HIGH_WATER_BYTES
+    def fileno(self) -> int:
+        return -1 if self.closed else self.descriptor
 
-    def flush(self) -> None:
-        if self.outbox:
-            self.send(b"".join(self.outbox))
-            self.outbox.clear()
+    def setblocking(self, _: bool) -> None:
+        """All sockets here are non-blocking."""
 
-    def send(self, item: bytes | int) -> None:
-        room, size = self.node.room, len(item) if isinstance(item, bytes) else 0
-        self._pipe.append(item)
-        self.in_flight += size
-        self._arrives = max(self._arrives, room.now + room.latency()) + size / BYTES_PER_S
+    def setsockopt(self, *_: int) -> None:
+        """Buffers are SOCKET_BYTES, and nothing is ever delayed."""
+
+    def getsockopt(self, *_: int) -> int:
+        error, self.error = self.error, 0
+        return error
+
+    def connect_ex(self, address: Address) -> int:
+        room = self.machine.room
+        room.dials += 1
+        target = room.listeners.get(address)
+        if target is None:
+            room.after(0.01, self._fail, errno.EHOSTUNREACH)
+        else:
+            room.after(room.latency(), self._knock_at, target)
+        return errno.EINPROGRESS
+
+    def send(self, data: bytearray) -> int:
+        self._raise_error()
+        space = SOCKET_BYTES - self.in_flight
+        if not self.connected or space <= 0:
+            raise BlockingIOError
+        piece = bytes(data[: self.machine.room.cut(min(len(data), space))])
+        self.in_flight += len(piece)
+        self._transmit(piece)
+        return len(piece)
+
+    def recv(self, count: int) -> bytes:
+        self._raise_error()
+        if not self.inbox:
+            if self._ended:
+                return b""
+            raise BlockingIOError
+        count = min(count, self.machine.room.cut(len(self.inbox)))
+        data = bytes(self.inbox[:count])
+        del self.inbox[:count]
+        peer = self.peer
+        was_full = peer.in_flight >= SOCKET_BYTES
+        peer.in_flight -= count
+        if was_full:
+            room = self.machine.room
+            room.after(room.latency(), peer.news)
+        return data
+
+    def shutdown(self, _: int) -> None:
+        """`close` says it all."""
+
+    def close(self) -> None:
+        if not self.closed:
+            self.vanish()
+            if self.connected and not self.error:
+                self._transmit(FIN)
+
+    # ------------------------------------------------------------ what the network does
+
+    def vanish(self) -> None:
+        """As by a power cut: the far end is not told."""
+        self.closed = True
+        self.machine.sockets.pop(self.descriptor, None)
+
+    def reset(self) -> None:
+        """What is under way is lost, in the middle of whatever it was."""
+        for end in (self, self.peer):
+            end._segments.clear()
+            end._fail(errno.ECONNRESET)
+
+    def readiness(self) -> int:
+        if self.error:
+            return READ | WRITE
+        readable = READ if self.inbox or self._ended else 0
+        writable = WRITE if self.connected and self.in_flight < SOCKET_BYTES else 0
+        return readable | writable
+
+    def news(self) -> None:
+        if not self.closed and self.readiness() & self.watched:
+            self.machine.pending[self.descriptor] = self
+            self.machine.wake()
+
+    def _raise_error(self) -> None:
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+
+    def _fail(self, error: int) -> None:
+        self.error = error
+        self.news()
+
+    def _knock_at(self, target: Machine) -> None:
+        room = self.machine.room
+        if room.blocked(self.machine, target):
+            room.hold(self._knock_at, target)
+        elif self.closed or target.dark:
+            return
+        elif target.node is None or len(target.callers) >= net.BACKLOG:
+            room.after(room.latency(), self._fail, errno.ECONNREFUSED)
+        else:
+            self.peer = Socket(target)
+            self.peer.peer, self.peer.connected = self, True
+            target.callers.append(self.peer)
+            target.wake()
+            room.after(room.latency(), self._connect)
+
+    def _connect(self) -> None:
+        if not self.closed:
+            self.connected = True
+            self.news()
+
+    def _transmit(self, segment: bytes | None) -> None:
+        room = self.machine.room
+        size = len(segment) if segment else 0
+        soonest = max(self._arrives, room.now + room.latency())
+        self._arrives = soonest + size / room.bytes_per_s(self.machine, self.peer.machine)
+        self._segments.append(segment)
         room.at(self._arrives, self._deliver)
 
+    def hurry(self) -> None:
+        """What crept along a slow line comes at once, now that it is slow no longer."""
+        self._arrives = self.machine.room.now + self.machine.room.latency()
+        for _ in self._segments:
+            self.machine.room.at(self._arrives, self._deliver)
+
     def _deliver(self) -> None:
-        if self.node.room.apart(self.node, self.peer.node):
-            self.node.room.held.append(self._deliver)  # TCP sends it again, later
-        elif self._pipe:
-            was_clogged, item = self.clogged, self._pipe.popleft()
-            self.in_flight -= len(item) if isinstance(item, bytes) else 0
-            self.peer.receive(item)
-            if was_clogged and not self.clogged and self.alive:
-                self.node.turn(events.LinkDrained(self.id))
-
-    def receive(self, item: bytes | int) -> None:
-        node = self.node
-        if item == OPEN:
-            if node.mesh:
-                node.ends[self.id] = self
-                caller = (self.peer.node.address[0], 40_000 + self.id % 20_000)
-                node.turn(events.LinkOpened(self.id, caller, dialed=False))
-                self.send(CHALLENGE)
-            elif not node.dark:
-                self.send(REFUSED)
-        elif not self.alive:
-            if node.mesh and item != CLOSE:
-                self.peer.end("connection reset by peer")
-        elif isinstance(item, bytes):
-            for message in self._frames.feed(item):
-                node.dispatch(events.MessageReceived(self.id, message))
-            node.end_turn(item)
-        elif item in (CLOSE, REFUSED):
-            self.end("connection refused" if item == REFUSED else "closed without a goodbye")
-        else:
-            if item != FINISHED:
-                self.send(item + 1)
-            if item in (CERTIFICATE, FINISHED):
-                node.turn(events.LinkSecured(self.id, self.peer.node.member))
-
-    def end(self, reason: str) -> None:
-        self._pipe.clear()
-        self.in_flight = 0
-        if self.alive:
-            del self.node.ends[self.id]
-            self.node.turn(events.LinkClosed(self.id, reason))
+        peer, room = self.peer, self.machine.room
+        if room.blocked(self.machine, peer.machine):
+            room.hold(self._deliver)  # TCP sends it again, later
+        elif self._segments:
+            segment = self._segments.popleft()
+            room.note(self.descriptor, segment)
+            if peer.closed:
+                if segment is not FIN and not peer.machine.dark:
+                    self._segments.clear()
+                    self._fail(errno.ECONNRESET)
+                return
+            if segment is FIN:
+                peer._ended = True
+            else:
+                peer.inbox += segment
+            peer.news()
 
 
-class Node:
-    """One member's node: performs the mesh's actions as `User` does. Down until `start`."""
+class Poll(net.Loop):
+    """A machine's loop; who is ready is known without asking a kernel."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.now = lambda: machine.room.now
+        self._machine = machine
+
+    def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
+        sock = self._machine.sockets[descriptor]
+        sock.watched, sock.ready = events, ready
+        sock.news()
+
+    def unwatch(self, descriptor: int) -> None:
+        sock = self._machine.sockets.get(descriptor)
+        if sock is not None:
+            sock.watched = 0
+
+
+class Machine:
+    """One member's machine: its disk, its clocks, its sockets, and its node while that runs."""
 
     def __init__(self, room: Room, number: int) -> None:
         self.room = room
         self.name = f"node {number}"
         self.member = room.random.randbytes(32)
-        self.address = (f"10.0.0.{number}", 5000)
+        self.address = (f"10.0.{number >> 8}.{number & 255}", 5000)
         self.told: list[Address] = []  # the peers that its user names at each start
         self.skew_ms = room.random.randrange(-60_000, 60_000)  # its wall clock is wrong
         self.disk = Disk()
-        self.mesh: Mesh | None = None
+        self.node: Node | None = None
         self.dark = False  # off power: doesn't even refuse a connection
-        self.ends: dict[int, End] = {}
-        self.receipts: Frontier = {}  # what others were told that it has on disk
-        self._alarm: float | None = None
+        self.honest = True
+        self.stopped_until = 0.0  # as by SIGSTOP
+        self.sockets: dict[int, Socket] = {}
+        self.pending: dict[int, Socket] = {}  # those with news for the next turn
+        self.callers: list[Socket] = []
+        self.receipts: Frontier = {}  # what it has told others that it has on disk
+        self.typed: list[str] = []
+        self.errors: list[str] = []  # why its node ended by itself
+        self._loop = Poll(self)
+        self._turn_at: float | None = None
+        self._random = Random(room.random.getrandbits(64))
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            now=self._loop.now,
+            wall_ms=self.wall_ms,
+            random=self._random,
+            gate=gate_of(self.member),
+            sign=partial(sign, self.member),
+            dial=self._dial,
+            show=self._show,
+            transcribe=self._transcribe,
+        )
 
     # ------------------------------------------------------------ its life
 
+    @property
+    def journal(self) -> SimulatedJournal:
+        assert self.node is not None
+        return cast(SimulatedJournal, self.node.journal)
+
     def start(self) -> None:
         room, self.dark = self.room, False
-        self.journal = SimulatedJournal(self.disk, _verify)
-        self.log = self.journal.own_log(self.member, room.random.randbytes(8))
-        frontier = self.journal.frontier()
-        for log, seq in self.receipts.items():
-            assert frontier.get(log, 0) >= seq, f"{self.name} lost what it had acknowledged"
-        self.placed = self.journal.placed()
-        self.linked: dict[bytes, None] = {}
+        opened = self._attempt(self._open_journal)
+        if opened is None:
+            return
+        self.log = opened.own_log(self.member, room.random.randbytes(8))
+        invariants.acknowledged_is_kept(self, opened.frontier())
+        self.screen = invariants.Screen(self, opened)
+        self.sendings = invariants.Sendings(self)
         self.notices: list[str] = []
-        self.history: list[tuple[Log, int]] = []
-        self._events: deque[events.Event] = deque()
-        self._closing: list[End] = []
-        self._dispatching = False
-        self.mesh = Mesh(
-            log=self.log,
-            name=self.name,
-            port=self.address[1],
-            instance=room.random.getrandbits(64),
-            random=Random(room.random.getrandbits(64)),
-            frontier=frontier,
-            forks={log: Fork(*pair) for log, pair in self.journal.forks.items()},
-            named=self.journal.name_of(self.member) == self.name,
-            started=room.now,
-            started_ms=self.wall_ms(),
-        )
-        for address, (source, member) in list(self.disk.book.items()):
-            self.dispatch(events.AddressLearned(address, source, member))
-        for address in self.told:
-            self.dispatch(events.AddressLearned(address, "you"))
-        self.end_turn()
+        self.node = Node(self.name, self.address[1], self.log, opened, self._surroundings())
+        room.running[self] = None
+        self.node.learn((address, *known) for address, known in list(self.disk.book.items()))
+        self.node.learn((address, "you", None) for address in self.told)
+        self._end_turn()
+
+    def _open_journal(self) -> SimulatedJournal:
+        try:
+            return SimulatedJournal(self.disk, verify)
+        except JournalDamaged:
+            if self.disk.fails:
+                raise
+            invariants.excuse(self)
+            damaged, self.disk.db = self.disk.db, sqlite3.connect(":memory:", isolation_level=None)
+            self.disk.damaged, self.disk.seal = False, None
+            rescued = SimulatedJournal(self.disk, verify)
+            refill(rescued, salvage(damaged))
+            rescued.sync()
+            damaged.close()
+            self.room.rescues += 1
+            return rescued
 
     def say(self, *texts: str) -> None:
-        self.turn(events.PostsTyped(texts, self.wall_ms()))
+        """Typed now, taken in as soon as its process runs."""
+        self.typed += texts
+        if self.stopped_until <= self.room.now:
+            self._turn()
+
+    def read_all(self) -> None:
+        """Finds what damage there is, as a node does sooner or later."""
+        self._attempt(lambda: self.journal.history(10**9))
+        for log, seq in self.journal.frontier().items() if self.node else ():
+            if self.node:
+                self._attempt(partial(list, self.journal.entries(log, 0, seq)))
 
     def leave(self) -> None:
-        self.turn(events.Left())
-        self.journal.close()
-        self.mesh = None
+        node = self.node
+        assert node is not None
+
+        def end() -> None:
+            node.leave()
+            node.end_turn()
+            self.screen.flush()
+            self.sendings.flush()
+            node.journal.close()
+            self._end_process()
+
+        self._attempt(end)
 
     def kill(self) -> None:
         """As by `kill -9`: the kernel closes the connections."""
-        self.mesh = None
-        for end in self.ends.values():
-            end.send(CLOSE)
-        self.ends.clear()
+        self._end_process()
         self.disk.lose_what_is_not_committed()
 
     def cut_power(self) -> None:
         """Nobody is told, and what was not synced is lost."""
-        self.mesh, self.dark = None, True
-        self.ends.clear()
+        self.dark = True
+        for sock in list(self.sockets.values()):
+            sock.vanish()
+        self._end_process()
         self.disk.lose_what_is_not_synced()
+
+    def _end_process(self) -> None:
+        self.node = None
+        self.room.running.pop(self, None)
+        for sock in list(self.sockets.values()):
+            sock.close()
+        self.pending.clear()
+        self.callers.clear()
+        self.typed.clear()
+        self.stopped_until = 0.0
+
+    def _attempt(self, call: Callable[[], Any]) -> Any:
+        """What a `User` does about a journal that can't be used: it says so and ends."""
+        try:
+            return call()
+        except JournalError as error:
+            self.errors.append(str(error))
+            if self.node:
+                self.kill()
+            else:
+                self.disk.lose_what_is_not_committed()
+            return None
 
     def wall_ms(self) -> int:
         return EPOCH_MS + self.skew_ms + int(self.room.now * 1000)
 
-    # ------------------------------------------------------------ the turn
+    # ------------------------------------------------------------ its turns
 
-    def turn(self, event: events.Event) -> None:
-        self.dispatch(event)
-        self.end_turn()
+    def wake(self, delay_s: float = TURN_S) -> None:
+        at = self.room.now + delay_s
+        if self._turn_at is None or at < self._turn_at:
+            self._turn_at = at
+            self.room.at(at, self._ring, at)
 
-    def dispatch(self, event: events.Event) -> None:
-        self._events.append(event)
-        if self._dispatching or self.mesh is None:
-            return
-        self._dispatching = True
-        while self._events:
-            event = self._events.popleft()
-            actions = self.mesh.handle(event, self.room.now)
-            self.room.note(f"{self.room.now} {self.name} {event} {actions}".encode())
-            for action in actions:
-                self._PERFORM[type(action)](self, action)
-        self._dispatching = False
+    def _ring(self, at: float) -> None:
+        if at == self._turn_at:
+            self._turn_at = None
+            if self.node is not None:
+                self._turn()
 
-    def end_turn(self, received: bytes = b"") -> None:
-        """Store, then send."""
-        if self.mesh is None:
-            return
-        self.room.note(received)
-        if self.journal.commit() and self.mesh.unsynced:
-            self.dispatch(events.JournalSynced())
-        for end in self.ends.values():
-            end.flush()
-        for end in self._closing:
-            end.flush()
-            end.send(CLOSE)
-        self._closing.clear()
-        due = self.mesh.deadline()
-        if due is not None and (self._alarm is None or due < self._alarm):
-            self._alarm = due
-            self.room.at(due, self._ring)
+    def _turn(self) -> None:
+        """As `Loop.run` and `User` have it."""
+        if self.stopped_until > self.room.now:
+            self.wake(self.stopped_until - self.room.now)
+        else:
+            self._attempt(self._take_turn)
 
-    def _ring(self) -> None:
-        self._alarm = None
-        if self.mesh is None:
-            return
-        due = self.mesh.deadline()
+    def _take_turn(self) -> None:
+        node = self.node
+        assert node is not None
+        pending, self.pending = self.pending, {}
+        for sock in pending.values():
+            happened = sock.readiness() & sock.watched
+            if happened:
+                sock.ready(happened)
+            sock.news()  # what is ready still is so in the next turn
+        callers, self.callers = self.callers, []
+        for sock in callers:
+            self._accept(node, sock)
+        due = node.mesh.deadline()
         if due is not None and due <= self.room.now:
-            self.dispatch(events.TimePassed())
-            due = self.mesh.deadline()
+            node.pass_time()
+            due = node.mesh.deadline()
             assert due is None or due > self.room.now, "a deadline that stays makes a node spin"
-        self.end_turn()
+        if self.typed:
+            typed, self.typed = self.typed, []
+            node.say(typed)
+        self._end_turn()
 
-    # ------------------------------------------------------------ performing actions
+    def _end_turn(self) -> None:
+        node = self.node
+        assert node is not None
+        node.end_turn()
+        self.screen.flush()
+        self.sendings.flush()
+        self.room.turns += 1
+        due = node.mesh.deadline()
+        if due is not None:
+            self.wake(max(0.0, due - self.room.now))
 
-    def _open_link(self, action: events.OpenLink) -> None:
-        self.room.dials += 1
-        end = End(self)
-        self.ends[end.id] = end
-        self.dispatch(events.LinkOpened(end.id, action.address, dialed=True))
-        target = self.room.listeners.get(action.address)
-        if target is None:
-            self.room.at(self.room.now + 0.01, partial(end.end, "no route to host"))
-        else:
-            end.peer, end.peer.peer = End(target), end
-            end.send(OPEN)
-
-    def _close_link(self, action: events.CloseLink) -> None:
-        end = self.ends.pop(action.link, None)
-        if end is not None:
-            self._closing.append(end)
-
-    def _send_message(self, action: events.SendMessage) -> None:
-        if action.link in self.ends:
-            self.ends[action.link].outbox.append(protocol.encode(action.message))
-        if action.answered:
-            clogged = action.link not in self.ends or self.ends[action.link].clogged
-            self.dispatch(events.MessageSent(action.link, clogged))
-
-    def _send_entries(self, action: events.SendEntries) -> None:
-        run = self.journal.run(action.log, action.after)
-        if run:
-            self.room.runs += 1
-            self._send_message(events.SendMessage(action.link, protocol.Entries(run)))
-        clogged = action.link not in self.ends or self.ends[action.link].clogged
-        upto = action.after + len(run)
-        self.dispatch(events.EntriesSent(action.link, action.log, upto, clogged))
-
-    def _store_run(self, action: events.StoreRun) -> None:
-        try:
-            outcome = self.journal.append(action.run)
-        except RemoteError as error:
-            self.dispatch(events.RunRefused(action.link, str(error)))
+    def _accept(self, node: Node, sock: Socket) -> None:
+        if sock.closed:
             return
-        if isinstance(outcome, Stored):
-            placed = tuple(outcome.placed)
-            self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
-        elif isinstance(outcome, Gap):
-            self.dispatch(events.RunRefused(action.link, "entries with a gap before them"))
-        elif isinstance(outcome, Conflict):
-            proof = Fork(outcome.ours, outcome.theirs) if outcome.theirs else None
-            seq = protocol.parse_entry(outcome.ours).seq
-            self.dispatch(events.RunParted(action.link, outcome.log, seq, proof, outcome.placed))
+        challenge = self._random.randbytes(protocol.CHALLENGE_BYTES)
+        link = net.Link(gate_of(self.member), dialed=False, challenge=challenge)
+        connection = net.Connection(self._loop, cast(Any, sock), link, node.listen)
+        node.accept(connection, (sock.peer.machine.address[0], 40_000 + sock.descriptor % 20_000))
 
-    def _write_entries(self, action: events.WriteEntries) -> None:
-        sign = partial(_sign, self.member)
-        stored = self.journal.write(list(action.bodies), action.time_ms, sign)
-        self.dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+    def _dial(self, address: Address, link: net.Link) -> net.Connection:
+        assert self.node is not None
+        make = cast(Any, lambda *_: Socket(self))
+        return net.Connection.dial(self._loop, address, link, self.node.listen, make)
 
-    def _sync_journal(self, action: events.SyncJournal) -> None:
-        self.journal.sync()
-        self.dispatch(events.JournalSynced())
+    # ------------------------------------------------------------ what it shows
 
-    def _keep_fork(self, action: events.KeepFork) -> None:
-        placed = self.journal.add_fork(action.proof.one, action.proof.other)
-        if placed is not None:
-            log = protocol.parse_entry(action.proof.one).log
-            self.dispatch(events.ForkKept(log, action.proof, tuple(placed)))
+    def _show(self, action: events.Action) -> None:
+        if isinstance(action, events.ShowPosts):
+            self.screen.posts(action)
+        elif isinstance(action, events.ShowLink):
+            self.screen.link(action)
+        elif isinstance(action, events.RememberAddress):
+            self.disk.book[action.address] = (action.source, action.member)
+        elif isinstance(action, events.ShowNotice):
+            self.notices.append(action.text)
 
-    def _remember_address(self, action: events.RememberAddress) -> None:
-        self.disk.book[action.address] = (action.source, action.member)
-
-    def _show_posts(self, action: events.ShowPosts) -> None:
-        """The three promises of a screen: nothing twice, each author's order, and nothing
-        before what its author had seen."""
-        for entry, history in zip(action.entries, action.history, strict=True):
-            assert entry.seq == self.placed.get(entry.log, 0) + 1
-            honest = [head for head in entry.heads if head.log not in self.journal.forks]
-            assert all(self.placed.get(head.log, 0) >= head.seq for head in honest)
-            self.placed[entry.log] = entry.seq
-            self.room.shown[entry.log, entry.seq] = entry.raw
-            if history:
-                self.history.append((entry.log, entry.seq))
-
-    def _show_link(self, action: events.ShowLink) -> None:
-        assert (action.state == "up") == (action.member not in self.linked)
-        if action.state == "up":
-            self.linked[action.member] = None
-        else:
-            del self.linked[action.member]
-
-    def _show_confirmed(self, action: events.ShowConfirmed) -> None:
-        for node in self.room.nodes:
-            told = dict(action.confirmed).get(node.member, 0)
-            node.receipts[self.log] = max(told, node.receipts.get(self.log, 0))
-
-    def _show_notice(self, action: events.ShowNotice) -> None:
-        self.notices.append(action.text)
-
-    _PERFORM: ClassVar[dict[type, Callable[[Node, Any], None]]] = {
-        events.OpenLink: _open_link,
-        events.CloseLink: _close_link,
-        events.SendMessage: _send_message,
-        events.SendEntries: _send_entries,
-        events.StoreRun: _store_run,
-        events.WriteEntries: _write_entries,
-        events.SyncJournal: _sync_journal,
-        events.KeepFork: _keep_fork,
-        events.RememberAddress: _remember_address,
-        events.ShowPosts: _show_posts,
-        events.ShowLink: _show_link,
-        events.ShowConfirmed: _show_confirmed,
-        events.ShowNotice: _show_notice,
-    }
+    def _transcribe(self, event: events.Event, actions: list[events.Action]) -> None:
+        self.room.events += 1
+        if self.room.transcript is not None:
+            stamp = f"{self.room.now:10.4f} {self.name}"
+            lines = [f"{stamp} >> {events.describe(event)}"]
+            lines += [f"{stamp} << {events.describe(action)}" for action in actions]
+            self.room.transcript += lines
+        self.sendings.look(actions)
 
 
 class Room:
-    """The nodes, the clock and the network between them."""
+    """The machines, the clock and the network between them."""
 
     def __init__(self, seed: int, nodes: int) -> None:
         self.random = Random(seed)
         self.now = 0.0
+        self.events = self.turns = self.steps = 0  # of meshes, of nodes, of the agenda
+        self.rescues = 0
         self.dials = self.runs = 0  # counted for the tests that guard what a room costs
-        self.numbers = count(1)
-        self.held: list[Callable[[], None]] = []  # what waits for the end of a partition
-        self.shown: dict[tuple[Log, int], bytes] = {}  # all that was on any screen
-        self._sides: dict[str, int] = {}
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._ticks = count()
+        self.transcript: list[str] | None = None
+        self.cuts = False  # sockets take and give as little as one byte
+        self.truth = invariants.Truth()
+        self.running: dict[Machine, None] = {}
+        self.next_number = count(1).__next__
+        self._held: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._blocked: dict[tuple[Machine, Machine], None] = {}
+        self._slow: dict[tuple[Machine, Machine], float] = {}
+        self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._next_tick = count().__next__
         self._trace = sha256()
-        self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
-        self.listeners = {node.address: node for node in self.nodes}
+        self.machines = [Machine(self, number) for number in range(1, nodes + 1)]
+        self.listeners = {machine.address: machine for machine in self.machines}
 
-    def note(self, what: bytes) -> None:
-        self._trace.update(what)
+    # ------------------------------------------------------------ time
 
-    def trace(self) -> str:
-        return self._trace.hexdigest()
+    def at(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
+        heappush(self._agenda, (when, self._next_tick(), call, arguments))
 
-    def latency(self) -> float:
-        return self.random.uniform(0.001, 0.02)
-
-    def at(self, when: float, call: Callable[[], None]) -> None:
-        heappush(self._agenda, (when, next(self._ticks), call))
+    def after(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
+        self.at(self.now + delay_s, call, *arguments)
 
     def run(self, seconds: float) -> None:
         self.run_until(lambda: False, seconds)
@@ -446,65 +671,98 @@ class Room:
     def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Lets time pass until `done`; whether it was within `seconds`."""
         end = self.now + seconds
+        agenda = self._agenda
         while not done():
-            if not self._agenda or self._agenda[0][0] > end:
+            if not agenda or agenda[0][0] > end:
                 self.now = end
                 return False
-            when, _, call = heappop(self._agenda)
-            self.now = max(self.now, when)
-            call()
+            when, _, call, arguments = heappop(agenda)
+            if when > self.now:
+                self.now = when
+            self.steps += 1
+            call(*arguments)
         return True
 
-    # ------------------------------------------------------------ trouble
+    def note(self, descriptor: int, segment: bytes | None) -> None:
+        """What is delivered, when and where: all that happens follows from that."""
+        self._trace.update(struct.pack(">dI", self.now, descriptor) + (segment or b""))
 
-    def apart(self, one: Node, other: Node) -> bool:
-        return self._sides.get(one.name) != self._sides.get(other.name)
+    def trace(self) -> str:
+        return self._trace.hexdigest()
 
-    def part(self, side: Sequence[Node]) -> None:
-        """These nodes and the others don't reach each other until `heal`."""
+    # ------------------------------------------------------------ the network
+
+    def latency(self) -> float:
+        return 0.001 + 0.019 * self.random.random()
+
+    def cut(self, size: int) -> int:
+        """How much of `size` bytes a socket takes or gives at once."""
+        if not self.cuts:
+            return size
+        return 1 + int(self.random.random() * self.random.random() * size)
+
+    def bytes_per_s(self, source: Machine, target: Machine) -> float:
+        return self._slow.get((source, target), BYTES_PER_S)
+
+    def blocked(self, source: Machine, target: Machine) -> bool:
+        return (source, target) in self._blocked
+
+    def hold(self, call: Callable[..., None], *arguments: Any) -> None:
+        """For the end of a partition."""
+        self._held.append((call, arguments))
+
+    def block(self, sources: Iterable[Machine], targets: Iterable[Machine]) -> None:
+        """Nothing gets from these to those until `heal`."""
+        targets = list(targets)
+        for source in sources:
+            self._blocked.update(((source, target), None) for target in targets)
+
+    def part(self, side: Sequence[Machine]) -> None:
+        """These machines and the others don't reach each other until `heal`."""
         self.heal()
-        self._sides = {node.name: 1 for node in side}
+        others = [machine for machine in self.machines if machine not in side]
+        self.block(side, others)
+        self.block(others, side)
+
+    def slow(self, source: Machine, target: Machine, bytes_per_s: float) -> None:
+        self._slow[source, target] = bytes_per_s
 
     def heal(self) -> None:
-        self._sides.clear()
-        held, self.held = self.held, []
-        for call in held:
-            self.at(self.now, call)
+        self._blocked.clear()
+        if self._slow:
+            self._slow.clear()
+            for machine in self.machines:
+                for sock in machine.sockets.values():
+                    sock.hurry()
+        held, self._held = self._held, []
+        for call, arguments in held:
+            self.after(self.latency(), call, *arguments)
 
-    def reset(self, end: End) -> None:
-        end.peer.end("connection reset by peer")
-        end.end("connection reset by peer")
+    # ------------------------------------------------------------ how it is
 
-    # ------------------------------------------------------------ what must be true
-
-    def up(self) -> list[Node]:
-        return [node for node in self.nodes if node.mesh]
+    def up(self) -> list[Machine]:
+        """Who runs, and is honest."""
+        return [machine for machine in self.running if machine.honest]
 
     def converged(self) -> bool:
         """Whether all nodes that are up hold the same."""
-        frontiers = [node.journal.frontier() for node in self.up()]
-        return all(frontier == frontiers[0] for frontier in frontiers)
+        return invariants.converged(self.up())
 
     def full_mesh(self) -> bool:
         """Whether each two nodes that are up have one link, and no more."""
-        wanted = len(self.up()) - 1
-        return all(n.mesh and len(n.mesh.members) == len(n.ends) == wanted for n in self.up())
+        wanted = len(self.running) - 1
+        nodes = [machine.node for machine in self.running if machine.node]
+        return all(len(n.mesh.members) == len(n.connections) == wanted for n in nodes)
 
     def check(self) -> None:
-        """All that was ever shown is held by all, shown by all, in one order."""
-        first = self.up()[0]
-        order = [entry.raw for entry in first.journal.history(10**9)]
-        posts = [r for r in self.shown.values() if protocol.parse_entry(r).kind == protocol.POSTS]
-        assert sorted(order) == sorted(posts)
-        for node in self.up():
-            assert [entry.raw for entry in node.journal.history(10**9)] == order
-            assert node.placed == first.journal.frontier()
-            assert not node.journal.forks
+        """All that must be true of a room that comes to rest."""
+        self.run(REST_S)
+        invariants.at_rest(self)
 
 
-def _sign(author: bytes, unsigned: bytes) -> bytes:
+def sign(author: bytes, unsigned: bytes) -> bytes:
     return sha512(author + unsigned).digest()
 
 
-def _verify(entry: Entry) -> bool:
-    return entry.signature == _sign(entry.author, entry.raw[: -protocol.SIGNATURE_BYTES])
+def verify(entry: Entry) -> bool:
+    return entry.signature == sign(entry.author, entry.raw[: -protocol.SIGNATURE_BYTES])
