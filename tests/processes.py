@@ -12,6 +12,7 @@ import json
 import os
 import pty
 import re
+import resource
 import selectors
 import signal
 import socket
@@ -180,10 +181,29 @@ class Process:
 
     def peak_memory_bytes(self) -> int:
         """The most memory that it ever had."""
+        return self._status("VmHWM") * 1024
+
+    def memory_bytes(self) -> int:
+        return self._status("VmRSS") * 1024
+
+    def sleeps(self) -> int:
+        """How often it went to sleep, and so how often it was woken."""
+        return self._status("voluntary_ctxt_switches")
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.popen.pid}/fd"))
+
+    def cpu_s(self) -> float:
+        """The time that it has computed."""
+        # The first number, in ns: of its one thread. The better known file counts in 10 ms.
+        return int(Path(f"/proc/{self.popen.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def _status(self, key: str) -> int:
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        found = re.search(rf"^{key}:\s+(\d+)", status, re.MULTILINE)
         assert found is not None
-        return int(found[1]) * 1024
+        return int(found[1])
 
     def close(self) -> None:
         if not self.has_ended:
@@ -288,10 +308,16 @@ class Crowd:
         stdin: Input = subprocess.PIPE,
         command: list[str] | None = None,
         environment: dict[str, str] | None = None,
+        descriptors: int | None = None,
     ) -> Process:
         """Starts selchat. `data`: its folder; by default a new one, None for selchat's own
-        choice. `command`: what to start in its place."""
+        choice. `command`: what to start in its place. `descriptors`: how many it may open."""
         folder = self._folder(data)
+
+        def limit() -> None:
+            if descriptors is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
         popen = subprocess.Popen(
             self._command(arguments, folder, command, ["--json"] if json else []),
             stdin=stdin,
@@ -299,9 +325,18 @@ class Crowd:
             stderr=subprocess.PIPE,
             env=self._environment | (environment or {}),
             cwd=self.folder,
+            preexec_fn=limit if descriptors is not None else None,
         )
         self.processes.append(Process(self, popen, folder))
         return self.processes[-1]
+
+    def start_proxy(self, ports: list[int], seed: int = 1) -> Process:
+        """Starts a bad network before the nodes on these ports; see proxy.py."""
+        return self.start(
+            *("--seed", seed, *ports),
+            command=[sys.executable, "-m", "tests.proxy"],
+            environment={"PYTHONPATH": str(ROOT)},
+        ).wait_ready()
 
     def start_on_terminal(self, *arguments: object) -> TerminalProcess:
         """Starts selchat on a pseudo-terminal, which is its controlling one."""
@@ -370,6 +405,16 @@ class Crowd:
             f"{bytes(process.stdout[-300:])!r} stderr {bytes(process.stderr[-300:])!r}"
             for process in self.processes[-8:]
         )
+
+    def wait_s(self, seconds: float) -> None:
+        """Reads from all for so long: for tests of what happens, or not, within a time."""
+        end = time.monotonic() + seconds
+        while (left_s := end - time.monotonic()) > 0:
+            self._turn(min(left_s, POLL_S))
+
+    def read(self) -> None:
+        """Reads from all what there is."""
+        self._turn(0.0)
 
     def wait_linked(self, *processes: Process, deadline_s: float = DEADLINE_S) -> None:
         """Until each of these is linked to all the others of these."""
