@@ -70,12 +70,14 @@ class LinkClosed(NamedTuple):
 
 
 class RunStored(NamedTuple):
-    """The journal holds `log` up to `seq`; it came over `link` (None: we wrote it)."""
+    """The journal holds `log` up to `seq`, an entry with this mark; it came over `link`
+    (None: we wrote it)."""
 
     link: int | None
     log: Log
     seq: int
     placed: tuple[Entry, ...] = ()
+    mark: bytes = protocol.NO_MARK
 
 
 class RunRefused(NamedTuple):

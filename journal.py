@@ -696,6 +696,10 @@ class Journal:
     def frontier(self) -> Frontier:
         return {log: state.seq for log, state in self._logs.items() if state.seq}
 
+    def mark(self, log: Log) -> bytes:
+        """Of the last entry of a log that is held (protocol.Head)."""
+        return self._logs[log].hash[: protocol.MARK_BYTES]
+
     def entry(self, log: Log, seq: int) -> bytes:
         """The exact bytes of an entry that is held."""
         return self._entry(log, seq).raw

@@ -29,7 +29,7 @@ the global `random`, iterating over a set.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
@@ -71,6 +71,7 @@ from events import (
     WriteEntries,
 )
 from protocol import (
+    NO_MARK,
     Bye,
     Entries,
     Entry,
@@ -207,18 +208,20 @@ class Mesh:
         named: bool,
         started: float,
         started_ms: int,
+        marks: dict[Log, bytes] | None = None,
         max_links: int = MAX_LINKS,
         may_dial: Callable[[Address], bool] = lambda address: True,
     ) -> None:
         """`log`: the one we write, 40 bytes. `named`: our latest NAME entry says `name`.
-        `frontier` and `forks`: of the journal, at the start. `started`, `started_ms`: the
-        start, by the clock of `handle` (s) and by the wall clock (ms since 1970).
-        `may_dial`: whether the room reaches to an address that a peer tells of."""
+        `frontier`, its `marks` and `forks`: of the journal, at the start. `started`,
+        `started_ms`: the start, by the clock of `handle` (s) and by the wall clock (ms since
+        1970). `may_dial`: whether the room reaches to an address that a peer tells of."""
         self.me = log[: protocol.MEMBER_BYTES]
         self.log = log
         self.name = name
         self.port = port
         self.frontier = dict(frontier)
+        self.marks = dict(marks or {})  # of the last entry of each log
         self.forks = dict(forks)
         self.links: dict[int, Link] = {}
         self.members: dict[bytes, Link] = {}  # links that are up, by who is there
@@ -495,7 +498,7 @@ class Mesh:
             self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
             self._do(SyncJournal())  # for what the frontier acknowledges
-        link.telling.extend(_first_haves([Head(*item) for item in self.frontier.items()]))
+        link.telling.extend(_first_haves(self._heads(self.frontier)))
         link.telling.extend(self.forks.values())
         self._feed(link)
         self._tell_peers()
@@ -600,8 +603,11 @@ class Mesh:
     def _on_have(self, link: Link, have: Have) -> None:
         assert link.member is not None
         before = self.confirmed.get(link.member, {}).get(self.log, 0)
-        for log, seq in have.heads:
+        for log, seq, mark in have.heads:
             held = self.frontier.get(log, 0)
+            if seq == held and NO_MARK != mark != self.marks.get(log, mark):
+                self._show_ours(link, log, seq)
+                continue
             if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
                 self._history[log] = (seq, self._just_now_ms())
             if log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
@@ -634,6 +640,9 @@ class Mesh:
                 # It is there, so it is worth asking, but not at each mention.
                 self._dial_soon(known, BACKOFF_NAMED_S if known.failures else wait_s)
 
+    def _heads(self, logs: Iterable[Log]) -> list[Head]:
+        return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]
+
     def _tell_peers(self) -> None:
         if self._peers_at is None:
             self._peers_at = self._now + PEERS_S
@@ -660,6 +669,7 @@ class Mesh:
     def _run_stored(self, event: RunStored) -> None:
         source = self.links.get(event.link) if event.link is not None else None
         self.frontier[event.log] = event.seq
+        self.marks[event.log] = event.mark
         if event.placed:
             self._show(event.placed)
         if event.link is not None and self._sync_at is None:
@@ -749,12 +759,17 @@ class Mesh:
             return
         if event.proof is not None:
             self._do(KeepFork(link.id, event.proof))
-        elif event.log not in link.parted:
-            # Theirs follows another entry than ours: show them ours, and they have proof.
-            link.parted[event.log] = None
-            link.sent[event.log] = event.seq - 1
-            link.lacking[event.log] = None
-            self._feed(link)
+        else:
+            self._show_ours(link, event.log, event.seq)
+
+    def _show_ours(self, link: Link, log: Log, seq: int) -> None:
+        """Theirs has, or follows, another entry `seq` than ours: with ours they have proof."""
+        if log in link.parted or log in self.forks:
+            return
+        link.parted[log] = None
+        link.sent[log] = seq - 1
+        link.lacking[log] = None
+        self._feed(link)
 
     def _fork_kept(self, event: ForkKept) -> None:
         if event.placed:
@@ -778,7 +793,7 @@ class Mesh:
         all at once: else who never reads would be queued a Have for each turn."""
         if link.clogged:
             return
-        heads = [Head(log, self.frontier[log]) for log in link.untold]
+        heads = self._heads(link.untold)
         link.untold.clear()
         for start in range(0, len(heads), protocol.MAX_HAVE_LOGS):
             some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])

@@ -64,13 +64,15 @@ class Node:
         self._unflushed: dict[int, net.Connection] = {}  # those that a turn has to do with
         self._ending: list[net.Connection] = []
         self._said_full = False
+        frontier = journal.frontier()
         self.mesh = Mesh(
             log=log,
             name=name,
             port=port,
             instance=surroundings.random.getrandbits(64),
             random=surroundings.random,
-            frontier=journal.frontier(),
+            frontier=frontier,
+            marks={each: journal.mark(each) for each in frontier},
             forks={forked: Fork(*pair) for forked, pair in journal.forks.items()},
             named=journal.name_of(log[: protocol.MEMBER_BYTES]) == name,
             may_dial=surroundings.may_dial,
@@ -213,7 +215,8 @@ class Node:
             return
         if isinstance(outcome, Stored):
             placed = tuple(outcome.placed)
-            self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed))
+            mark = self.journal.mark(outcome.log)
+            self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed, mark))
         elif isinstance(outcome, Gap):
             self.dispatch(events.RunRefused(action.link, "entries with a gap before them"))
         elif isinstance(outcome, Conflict):
@@ -230,7 +233,8 @@ class Node:
     def _write_entries(self, action: events.WriteEntries) -> None:
         bodies = list(action.bodies)
         stored = self.journal.write(bodies, action.time_ms, self._world.sign)
-        self.dispatch(events.RunStored(None, stored.log, stored.seq, tuple(stored.placed)))
+        placed, mark = tuple(stored.placed), self.journal.mark(stored.log)
+        self.dispatch(events.RunStored(None, stored.log, stored.seq, placed, mark))
 
     def _sync_journal(self, action: events.SyncJournal) -> None:
         self.journal.sync()

@@ -40,8 +40,9 @@ are passed over too, so that a later version can add fields at the end.
     kind 2 PEERS    u16 n | n * (32 bytes member | u16 port | u8 k | k bytes: host, text)
                     the members that the sender is linked to now. k is 0 where the sender
                     has not itself dialed the address and found that member there
-    kind 3 HAVE     u8 last | u16 n | n * (40 bytes log | u64 seq)
-                    "of these logs I have, on disk, everything up to seq". The first ones
+    kind 3 HAVE     u8 last | u16 n | n * (40 bytes log | u64 seq | 8 bytes mark)
+                    "of these logs I have, on disk, everything up to seq". mark: the first
+                    bytes of the SHA-256 over that entry, or zeros. The first HAVEs
                     on a link tell the whole frontier; last is 0 on all but the final one
                     of them. Later ones (last is 1) tell what is new: they acknowledge
     kind 4 ENTRIES  entries, one after another: u32 length | entry. All of one log,
@@ -84,7 +85,8 @@ silence: a node sends a PING when no message came for 5 s, and closes when no by
 A STREAM OF ENTRIES of a log goes on where the receiver's HAVE says that it ends. A run that
 begins further on is an error; one that ends earlier is passed over; one that does not fit
 the receiver's by its hashes shows that the author forked the log, and is answered with the
-receiver's own entries from there on, so that the sender holds the proof.
+receiver's own entries from there on, so that the sender holds the proof. So is a HAVE of the
+receiver's own seq with another mark.
 
 WHOSE FAULT: `RemoteError` is the far end's (its link is closed, its docstring or
 text is the reason given); `LocalError` is ours or our user's. Parsing raises
@@ -134,6 +136,10 @@ LOG_BYTES = 40
 SIGNATURE_BYTES = 64
 SIGNED_PREFIX = b"selchat entry v1\0"
 NO_PREVIOUS = bytes(32)
+# Enough that no two entries of a log have the same by chance. Who makes two that do has
+# nothing of it: the fork is found as soon as one of them is followed by another entry.
+MARK_BYTES = 8
+NO_MARK = bytes(MARK_BYTES)
 
 NAME, POSTS = 1, 2  # kinds of entries
 
@@ -150,10 +156,12 @@ class RemoteError(ValueError):
 
 
 class Head(NamedTuple):
-    """The newest entry of a log that somebody had seen."""
+    """The newest entry of a log that somebody has seen. `mark`, of a HAVE only: the first
+    MARK_BYTES of its hash, by which two branches of a forked log differ."""
 
     log: Log
     seq: int
+    mark: bytes = NO_MARK
 
 
 @dataclass(frozen=True)
@@ -331,13 +339,14 @@ def _decode_peers(reader: _Reader) -> Peers:
 
 def _encode_have(have: Have) -> bytes:
     start = struct.pack(">BH", have.last, len(have.heads))
-    return start + b"".join(log + seq.to_bytes(8, "big") for log, seq in have.heads)
+    return start + b"".join(log + seq.to_bytes(8, "big") + mark for log, seq, mark in have.heads)
 
 
 def _decode_have(reader: _Reader) -> Have:
     last = reader.number(1) != 0
     count = _limited(reader.number(2), MAX_HAVE_LOGS, "logs")
-    return Have(tuple(reader.head() for _ in range(count)), last)
+    heads = (Head(*reader.head()[:2], reader.take(MARK_BYTES)) for _ in range(count))
+    return Have(tuple(heads), last)
 
 
 def _encode_entries(entries: Entries) -> bytes:
@@ -429,7 +438,7 @@ def unsigned_entry(
         raise LocalError("an entry beyond the limits")
     parts = [head.log, head.seq.to_bytes(8, "big"), previous]
     parts.append(struct.pack(">QH", time_ms, len(heads)))
-    parts += [log + seq.to_bytes(8, "big") for log, seq in heads]
+    parts += [head.log + head.seq.to_bytes(8, "big") for head in heads]
     parts.append(struct.pack(">HI", kind, len(body)))
     return b"".join(parts) + body
 

@@ -114,7 +114,7 @@ class Sendings:
 
     def flush(self) -> None:
         """What was to be sent has left."""
-        self._machine.receipts.update(self._promised)
+        self._machine.receipts.update((head.log, head.seq) for head in self._promised)
         self._promised.clear()
 
 
@@ -166,8 +166,18 @@ def converged(machines: Sequence[Machine]) -> bool:
 
 
 def proven(machines: Sequence[Machine]) -> bool:
-    """Every fork that one honest member knows of is proven to all of them."""
-    known = {log: None for machine in machines for log in machine.journal.forks}
+    """Every fork becomes a proof at every member: a log of which two members hold different
+    entries, or one holds proof, is proven to be forked to all."""
+    known: dict[Log, None] = {}
+    branches: dict[Log, bytes] = {}
+    for machine in machines:
+        known.update(dict.fromkeys(machine.journal.forks))
+        frontier = machine.journal.frontier()
+        for log in machine.room.truth.forked:
+            if log in frontier:
+                first = machine.journal.entry(log, 1)
+                if branches.setdefault(log, first) != first:
+                    known[log] = None
     return all(log in machine.journal.forks for log in known for machine in machines)
 
 

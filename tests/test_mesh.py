@@ -816,9 +816,20 @@ def test_the_proof_of_a_fork_goes_to_every_link_and_to_those_that_come_later() -
     """)
 
 
+def test_who_has_another_entry_of_the_same_seq_is_shown_ours_once() -> None:
+    script = Script(frontier={BOB_LOG: 3}, marks={BOB_LOG: b"our mark"})
+    script.link(ANN, 1, Head(BOB_LOG, 3))
+    theirs = MessageReceived(1, Have((Head(BOB_LOG, 3, b"thy mark"),)))
+    assert script.do(theirs) == [SendEntries(1, BOB_LOG, 2)]
+    script.do(events.EntriesSent(1, BOB_LOG, 3, clogged=False))
+    assert script.do(theirs) == []
+    same = MessageReceived(1, Have((Head(BOB_LOG, 3, b"our mark"),)))
+    assert script.do(same, MessageReceived(1, Have((Head(BOB_LOG, 3),)))) == []
+
+
 def test_a_frontier_of_many_messages_is_told_no_faster_than_the_link_takes_it() -> None:
     logs = [Head(ZOE + number.to_bytes(8, "big"), 1) for number in range(5000)]
-    script = Script(frontier=dict(logs))
+    script = Script(frontier={head.log: head.seq for head in logs})
     script.do(LinkOpened(1, ANN_AT, dialed=False), LinkSecured(1, ANN))
     first = script.do(MessageReceived(1, Hello("ann", 0, 7)))[-1]
     second = script.do(events.MessageSent(1, False))

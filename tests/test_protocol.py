@@ -51,7 +51,10 @@ EXACT: list[tuple[Message, str]] = [
         Peers((Peer(ALICE, "::1", 6000), Peer(ALICE, "", 1))),
         f"0000004c 02  0002 {ALICE.hex()} 1770 03 3a3a31 {ALICE.hex()} 0001 00",
     ),
-    (Have((Head(LOG, 258),)), f"00000034 03  01 0001 {LOG.hex()} 0000000000000102"),
+    (
+        Have((Head(LOG, 258, b"the mark"),)),
+        f"0000003c 03  01 0001 {LOG.hex()} 0000000000000102 {b'the mark'.hex()}",
+    ),
     (Have((), last=False), "00000004 03  00 0000"),
     (Entries((b"one", b"")), "0000000c 04  00000003 6f6e65 00000000"),
     (Ping(), "00000001 05"),
@@ -62,7 +65,10 @@ EXACT: list[tuple[Message, str]] = [
 
 sequence_numbers = st.integers(1, 2**63 - 1)
 logs = st.binary(min_size=40, max_size=40)
-heads = st.lists(st.builds(Head, logs, sequence_numbers), max_size=5, unique_by=lambda h: h.log)
+unmarked = st.builds(Head, logs, sequence_numbers, st.just(protocol.NO_MARK))
+heads = st.lists(unmarked, max_size=5, unique_by=lambda h: h.log)
+marks = st.binary(min_size=protocol.MARK_BYTES, max_size=protocol.MARK_BYTES)
+marked = st.lists(st.builds(Head, logs, sequence_numbers, marks), max_size=5)
 texts = st.text(max_size=60)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
@@ -79,7 +85,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
             max_size=4,
         ).map(tuple),
     ),
-    st.builds(Have, heads.map(tuple), last=st.booleans()),
+    st.builds(Have, marked.map(tuple), last=st.booleans()),
     st.builds(Entries, st.lists(st.binary(max_size=60), min_size=1, max_size=4).map(tuple)),
     st.just(Ping()),
     st.just(Pong()),
