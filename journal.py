@@ -506,8 +506,6 @@ class Journal:
             conflict = self._conflict(state, old, new)
             if conflict:
                 return replace(conflict, placed=tuple(self._part(log, conflict.ours, b"")))
-            if not new:
-                return Known()
             author = entries[0].author
             full = len(self._logs) >= MAX_LOGS or self._logs_of[author] >= MAX_LOGS_OF_ONE
             if full and log not in self._logs:

@@ -1251,6 +1251,98 @@ def test_every_reader_looks_at_the_checksum(tmp_path: Path) -> None:
         (tmp_path / "journal.damaged").unlink()
 
 
+def summed(folder: Path, *changes: str) -> None:
+    """As `changed`, and then all checksums are made to fit: as by somebody, not by a disk."""
+    db = sqlite3.connect(folder / "journal.db")
+    db.create_function("summed", -1, lambda raw, *rest: journals._checksum(raw, rest))
+    with db:
+        for change in changes:
+            db.execute(change)
+        columns = "raw, log, seq, checked, stamp, rank, placed"
+        db.execute(f"UPDATE entries SET checksum = summed({columns})")
+        db.execute("UPDATE state SET checksum = summed(value, key) WHERE key = 'summary'")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE state SET value = CAST(substr(value, 1, 71) || x'09' AS BLOB) WHERE key LIKE 'su%'",
+        "UPDATE state SET value = CAST(value || 'x' AS BLOB) WHERE key = 'summary'",
+        "UPDATE entries SET placed = -1 WHERE seq = 3",
+        "UPDATE entries SET stamp = NULL WHERE seq = 3",
+        "UPDATE entries SET raw = (SELECT raw FROM entries WHERE seq = 2) WHERE seq = 1",
+        "UPDATE entries SET raw = CAST('rubbish' AS BLOB) WHERE seq = 1",
+    ],
+)
+def test_what_nobody_wrote_is_damage_though_its_checksum_fits(tmp_path: Path, change: str) -> None:
+    journal = opened(tmp_path)
+    journal.append(speaker(ALICE, "one", "two", "three").run)
+    journal.close()
+    summed(tmp_path)
+    opened(tmp_path).close()  # what does not change is fine
+    summed(tmp_path, change)
+    with pytest.raises(JournalDamaged):
+        journal = opened(tmp_path)
+        journal.placed_after(0, 9)
+        journal.history(9)
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("entries WHERE seq = 2", lambda journal: journal.run(ALICE, 0)),
+        ("entries WHERE seq = 3", lambda journal: journal.run(ALICE, 0)),
+        ("entries WHERE seq = 3", lambda journal: journal.entry(ALICE, 3)),
+        ("names", lambda journal: journal.name_of(ALICE[:32])),
+    ],
+)
+def test_a_row_that_goes_while_the_journal_is_open_is_found(
+    tmp_path: Path, change: str, read: Callable[[Journal], Any]
+) -> None:
+    alice = Author(ALICE)
+    alice.says(kind=protocol.NAME, body=b"alice")
+    alice.says("two")
+    alice.says("three")
+    journal = opened(tmp_path)
+    journal.append(alice.run)
+    journal.commit()
+    journal._db.execute(f"DELETE FROM {change}")
+    with pytest.raises(JournalDamaged):
+        read(journal)
+
+
+def test_names_are_looked_up_again_when_there_were_too_many(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "MAX_NAMES_CACHED", 1)
+    for log, name in ((ALICE, b"alice"), (BOB, b"bob")):
+        author = Author(log)
+        author.says(kind=protocol.NAME, body=name)
+        journal.append(author.run)
+    for _ in range(2):
+        assert journal.name_of(ALICE[:32]) == "alice"
+        assert journal.name_of(BOB[:32]) == "bob"
+    assert len(journal._names) == 1
+
+
+@pytest.mark.parametrize("what", ["gone", "another"])
+def test_a_file_that_is_taken_away_is_noticed_before_anything_is_said_to_be_kept(
+    tmp_path: Path, what: str
+) -> None:
+    journal = opened(tmp_path)
+    journal.append(speaker(ALICE, "one").run)
+    journal.commit()
+    (tmp_path / "journal.db").rename(tmp_path / "away.db")
+    if what == "another":
+        (tmp_path / "journal.db").write_bytes(b"")
+    journal.append(speaker(BOB, "one").run)
+    with pytest.raises(JournalError, match="was moved, removed or replaced"):
+        journal.commit()
+    journal.close()
+    assert not (tmp_path / "journal.seal").exists()
+
+
 def test_placing_later_keeps_the_checksums_right(tmp_path: Path) -> None:
     alice, bob = speaker(ALICE, "question"), Author(BOB)
     bob.says("answer", heads=(Head(ALICE, 1),))

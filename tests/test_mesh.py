@@ -1045,3 +1045,64 @@ def test_entries_of_a_link_that_is_gone_are_kept_and_passed_on() -> None:
     script.link(ZOE, 1)
     done = script.do(RunStored(77, BOB_LOG, 1))
     assert done == [SendEntries(1, BOB_LOG, 0)]
+
+
+# Corners
+
+
+def test_an_address_that_the_room_does_not_reach_is_neither_kept_nor_dialed() -> None:
+    script = Script(may_dial=lambda address: address != ZOE_AT)
+    assert script.do(AddressLearned(ZOE_AT, "hearsay")) == []
+    script.do(LinkOpened(1, (ZOE_AT[0], 40_000), dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", ZOE_AT[1], 7)))
+    assert ZOE_AT not in script.mesh.known and ZOE in script.mesh.members
+
+
+def test_a_book_that_is_full_of_what_a_person_named_takes_no_hearsay() -> None:
+    script = Script()
+    for number in range(mesh.MAX_ADDRESSES):
+        script.do(AddressLearned((f"10.1.{number >> 8}.{number & 255}", 5000), "you"))
+    assert script.do(AddressLearned(ZOE_AT, "hearsay")) == []
+    assert ZOE_AT not in script.mesh.known
+
+
+def test_an_address_that_was_forgotten_while_it_was_dialed_is_learnt_when_it_answers() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "hearsay"))
+    del script.mesh.known[ZOE_AT]
+    script.do(LinkOpened(1, ZOE_AT, dialed=True), LinkSecured(1, ZOE))
+    assert script.mesh.known[ZOE_AT].proven
+
+
+def test_of_two_calls_of_one_run_of_a_member_the_newer_stays() -> None:
+    script = Script()
+    for number in (1, 2):
+        script.do(LinkOpened(number, ZOE_AT, dialed=False), LinkSecured(number, ZOE))
+        actions = script.do(MessageReceived(number, Hello("zoe", 0, 7)))
+    assert CloseLink(1) in actions
+    assert script.mesh.members[ZOE].id == 2
+
+
+def test_a_listener_that_breaks_the_protocol_before_its_hello_is_dialed_again_later() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
+    actions = script.do(LinkSecured(1, ZOE), MessageReceived(1, Ping()))
+    assert CloseLink(1) in actions
+    known = script.mesh.known[ZOE_AT]
+    assert known.failures == 1 and known.next_try is not None
+
+
+def test_what_comes_of_a_link_that_is_gone_changes_nothing() -> None:
+    script = Script()
+    gone: list[Event] = [events.MessageSent(9, False), events.EntriesSent(9, ZOE_LOG, 1, False)]
+    gone += [events.LinkDrained(9), events.RunRefused(9, "no run"), LinkSecured(9, ZOE)]
+    assert script.do(*gone) == []
+
+
+def test_what_had_waited_for_a_forked_log_is_shown() -> None:
+    script = Script()
+    one, other = entry(ANN_LOG, 1), entry(BOB_LOG, 1)
+    parted = script.do(events.RunParted(9, ZOE_LOG, 1, None, (one,)))
+    assert parted == [events.ShowPosts((one,), (False,))]
+    kept = script.do(events.ForkKept(ZOE_LOG, None, (other,)))
+    assert kept == [events.ShowPosts((other,), (False,))]

@@ -1,0 +1,173 @@
+"""node.py: what a node does about what goes wrong while it performs an action. (That it does
+right what goes right, whole rooms show: test_rooms.py.)"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import Any, cast
+
+import pytest
+
+import events
+import journal
+import net
+import protocol
+from node import Node, Surroundings
+from protocol import Entries, Fork, Head, Hello, Ping, RemoteError
+from tests.simulator import Disk, SimulatedJournal, gate_of, sign, verify
+
+ME, ANN = b"M" * 32, b"A" * 32
+ANN_AT = ("10.0.0.1", 5000)
+
+
+class Line:
+    """Stands for a connection: what it is given, what it was sent."""
+
+    def __init__(self, *news: net.Secured | net.Failed | protocol.Message) -> None:
+        self.id = 0
+        self.news = list(news)
+        self.link = self
+        self.sent: list[protocol.Message] = []
+        self.broken = self.closed = self.clogged = False
+
+    def receive(self) -> list[Any]:
+        news, self.news = self.news, []
+        return news
+
+    def take_drained(self) -> bool:
+        return False
+
+    def send(self, message: protocol.Message) -> None:
+        if self.broken:
+            raise RemoteError("nothing back: it does not read what it is sent")
+        self.sent.append(message)
+
+    def flush(self) -> None:
+        """What is sent is in `sent` already."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Bench:
+    """A node, and all that it was told and wants shown."""
+
+    def __init__(self) -> None:
+        self.told: list[events.Event] = []
+        self.shown: list[events.Action] = []
+        self.lines: list[Line] = []
+        self.unreachable = False
+        opened = SimulatedJournal(Disk(), verify)
+        self.node = Node(
+            "me",
+            5000,
+            opened.own_log(ME, bytes(8)),
+            opened,
+            Surroundings(
+                now=lambda: 0.0,
+                wall_ms=lambda: 1000,
+                random=Random(1),
+                gate=gate_of(ME),
+                sign=partial(sign, ME),
+                dial=self._dial,
+                show=self.shown.append,
+                transcribe=lambda event, actions: self.told.append(event),
+            ),
+        )
+
+    def _dial(self, address: events.Address, link: net.Link) -> net.Connection:
+        if self.unreachable:
+            raise OSError(101, "Network is unreachable")
+        return cast(net.Connection, self.caller())
+
+    def caller(self, *news: net.Secured | net.Failed | protocol.Message) -> Line:
+        self.lines.append(Line(*news))
+        return self.lines[-1]
+
+    def linked(self) -> Line:
+        """A link with Ann, that is up."""
+        line = self.caller(net.Secured(ANN), Hello("ann", 0, 7), protocol.Have(()))
+        self.node.accept(cast(net.Connection, line), ANN_AT)
+        self.hear(line)
+        return line
+
+    def hear(self, line: Line, *news: protocol.Message) -> None:
+        line.news += news
+        self.node.listen(cast(net.Connection, line))
+        self.node.end_turn()
+
+
+def post(author: bytes, text: str) -> bytes:
+    body = protocol.pack_posts([text])
+    head = Head(author + bytes(8), 1)
+    unsigned = protocol.unsigned_entry(head, protocol.NO_PREVIOUS, 0, (), protocol.POSTS, body)
+    return unsigned + sign(author, unsigned)
+
+
+def test_a_dial_that_can_not_even_begin_is_a_link_that_has_ended() -> None:
+    bench = Bench()
+    bench.unreachable = True
+    bench.node.learn([(ANN_AT, "you", None)])
+    assert bench.told[-1] == events.LinkClosed(1, "network is unreachable")
+    assert not bench.node.connections
+
+
+def test_a_link_that_takes_no_more_is_closed_by_its_fault() -> None:
+    bench = Bench()
+    line = bench.linked()
+    line.broken = True
+    bench.hear(line, Ping())
+    (closed,) = [event for event in bench.told if isinstance(event, events.LinkClosed)]
+    assert closed.fault and "does not read" in closed.reason
+    assert line.closed and not bench.node.connections
+
+
+def test_what_is_for_a_link_that_is_gone_is_dropped() -> None:
+    bench = Bench()
+    line = bench.linked()
+    told = len(bench.told)
+    for action in (events.SendMessage(9, Ping(), answered=True), events.CloseLink(9)):
+        bench.node._PERFORM[type(action)](bench.node, action)
+    assert bench.told[told:] == [events.MessageSent(9, clogged=True)]
+    assert list(bench.node.connections) == [line.id]
+
+
+def test_logs_that_find_no_room_are_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MAX_LOGS", 1)
+    bench = Bench()
+    line = bench.linked()
+    for author in (ANN, b"B" * 32, b"C" * 32):
+        bench.hear(line, Entries((post(author, "hello"),)))
+    notices = [action for action in bench.shown if isinstance(action, events.ShowNotice)]
+    assert [notice.text for notice in notices] == [
+        "somebody writes more logs than fit here; theirs are left out"
+    ]
+    assert list(bench.node.journal.frontier()) == [ANN + bytes(8)]
+
+
+def test_a_proof_that_proves_nothing_ends_its_link() -> None:
+    bench = Bench()
+    line = bench.linked()
+    bench.hear(line, Fork(post(ANN, "one"), post(ANN, "one")))
+    assert line.sent[-1] == protocol.Bye("you sent a proof of a fork that proves nothing")
+    assert line.closed
+
+
+def test_a_proof_is_kept_and_said_once() -> None:
+    bench = Bench()
+    line = bench.linked()
+    proof = Fork(post(ANN, "one"), post(ANN, "other"))
+    bench.hear(line, proof, proof)
+    assert bench.node.mesh.forks == {ANN + bytes(8): proof}
+    assert sum(isinstance(event, events.ForkKept) for event in bench.told) == 1
+
+
+def test_a_run_with_a_gap_before_it_ends_its_link() -> None:
+    bench = Bench()
+    line = bench.linked()
+    unsigned = protocol.unsigned_entry(
+        Head(ANN + bytes(8), 5), b"p" * 32, 0, (), protocol.POSTS, protocol.pack_posts(["late"])
+    )
+    bench.hear(line, Entries((unsigned + sign(ANN, unsigned),)))
+    assert line.sent[-1] == protocol.Bye("you sent entries with a gap before them")
