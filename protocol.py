@@ -264,6 +264,11 @@ class Entry:
         return sha256(self.raw).digest()
 
 
+_HEAD = struct.Struct(f">{LOG_BYTES}sQ")
+_HELD = struct.Struct(f">{LOG_BYTES}sQ{MARK_BYTES}s")
+_ENTRY_START = struct.Struct(f">{LOG_BYTES}sQ{len(NO_PREVIOUS)}sQH")  # up to the number of heads
+_ENTRY_BODY = struct.Struct(">HI")  # the kind, and how long the body is
+
 # ---------------------------------------------------------------- reading bytes
 
 
@@ -287,9 +292,6 @@ class _Reader:
         if count > limit:
             raise RemoteError(f"a text of {count} bytes where {limit} is the limit")
         return _text(self.take(count))
-
-    def head(self) -> Head:
-        return Head(self.take(LOG_BYTES), self.number(8))
 
     def sized(self) -> bytes:
         return self.take(self.number(4))
@@ -345,8 +347,8 @@ def _encode_have(have: Have) -> bytes:
 def _decode_have(reader: _Reader) -> Have:
     last = reader.number(1) != 0
     count = _limited(reader.number(2), MAX_HAVE_LOGS, "logs")
-    heads = (Head(*reader.head()[:2], reader.take(MARK_BYTES)) for _ in range(count))
-    return Have(tuple(heads), last)
+    heads = _HELD.iter_unpack(reader.take(count * _HELD.size))
+    return Have(tuple(Head(*head) for head in heads), last)
 
 
 def _encode_entries(entries: Entries) -> bytes:
@@ -452,15 +454,17 @@ def parse_entry(raw: bytes) -> Entry:
     """The entry in exactly `raw`. Raises RemoteError. The signature is not checked here."""
     if len(raw) > MAX_ENTRY_BYTES:
         raise RemoteError(f"an entry of {len(raw)} bytes")
-    reader = _Reader(raw)
-    log, seq, previous = reader.take(LOG_BYTES), reader.number(8), reader.take(32)
-    time_ms = reader.number(8)
-    count = _limited(reader.number(2), MAX_HEADS, "heads")
-    heads = tuple(reader.head() for _ in range(count))
-    kind, body = reader.number(2), reader.sized()
-    reader.take(SIGNATURE_BYTES)
-    if reader.at != len(raw):
-        raise RemoteError("an entry with bytes after its signature")
+    try:
+        log, seq, previous, time_ms, count = _ENTRY_START.unpack_from(raw)
+        end = _ENTRY_START.size + _limited(count, MAX_HEADS, "heads") * _HEAD.size
+        heads = tuple(Head(*head) for head in _HEAD.iter_unpack(raw[_ENTRY_START.size : end]))
+        kind, size = _ENTRY_BODY.unpack_from(raw, end)
+    except struct.error:
+        raise RemoteError("an entry that ends too early") from None
+    start = end + _ENTRY_BODY.size
+    body = raw[start : start + size]
+    if len(raw) != start + size + SIGNATURE_BYTES:
+        raise RemoteError("an entry that is not as long as it says")
     # 2**63 is where SQLite's integers end, and no log gets there by writing.
     if not 1 <= seq < 2**63 or (seq == 1) != (previous == NO_PREVIOUS):
         raise RemoteError("an entry with an impossible seq")

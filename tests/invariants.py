@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # A link's own books (queue, deferred, lacking) beside what its Link queues.
 QUEUED_BYTES = net.MAX_QUEUED_BYTES + protocol.MAX_FRAME_BYTES
 HEARTBEATS = (protocol.Ping, protocol.Pong)
+# To one address in a second: what the back-off allows, and what people and hearsay may add.
+DIALS_PER_S = 20
 
 
 class Truth:
@@ -64,7 +66,6 @@ class Screen:
     def flush(self) -> None:
         """What is on the screen now is on disk; what is the author's own, on the platter."""
         for entry in self._drawn:
-            assert self._journal.entry(entry.log, entry.seq) == entry.raw
             self._machine.room.truth.shown[entry.log, entry.seq] = entry.raw
         if self._drawn:
             assert not self._journal._db.in_transaction, "shown before it was committed"
@@ -83,13 +84,15 @@ class Screen:
 
 class Sendings:
     """No entry goes twice over one link, but to prove a fork: nobody is made to amplify.
-    And what a node says that it has on disk, it has promised to keep."""
+    And what a node says that it has on disk, it has promised to keep; where it says that a
+    member is, it has been itself; and it dials nobody as fast as it can."""
 
     def __init__(self, machine: Machine) -> None:
         self.chatter = 0  # all that is sent but heartbeats, and all dials
         self._machine = machine
         self._sent: dict[tuple[int, Log], int] = {}
         self._promised: list[protocol.Head] = []
+        self._dials: dict[events.Address, list[float]] = {}
 
     def look(self, actions: Sequence[events.Action]) -> None:
         for action in actions:
@@ -107,10 +110,25 @@ class Sendings:
                 self.chatter += type(action.message) not in HEARTBEATS
                 if type(action.message) is protocol.Have:
                     self._promised.extend(action.message.heads)
+                elif type(action.message) is protocol.Peers:
+                    self._are_true(action.message)
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)
                 # One that a liar made up is dialed some times more before it is let go.
                 self.chatter += action.address in self._machine.room.listeners
+                self._is_patient(action.address)
+
+    def _are_true(self, peers: protocol.Peers) -> None:
+        listeners = self._machine.room.listeners
+        for member, host, port in peers.peers:
+            there = listeners.get((host, port))
+            assert not host or (there and there.member == member), "hearsay was passed on"
+
+    def _is_patient(self, address: events.Address) -> None:
+        now = self._machine.room.now
+        recent = [at for at in self._dials.get(address, ()) if at > now - 1.0]
+        self._dials[address] = [*recent, now]
+        assert len(recent) < DIALS_PER_S, "an address is dialed without a pause"
 
     def flush(self) -> None:
         """What was to be sent has left."""
@@ -185,6 +203,8 @@ def at_rest(room: Room) -> None:
     """All of what follows."""
     nothing_is_lost(room)
     one_order(room)
+    answers_follow(room)
+    one_name_each(room)
     nothing_is_forged(room)
     no_honest_log_is_forked(room)
     assert proven(room.up()), "a fork that is not proven to everybody"
@@ -197,11 +217,11 @@ def nothing_is_lost(room: Room) -> None:
     """All that was ever on a screen is held by all, and shown to all: but for what only one
     broken disk had, and what its author forked."""
     for machine in room.up():
-        frontier = machine.journal.frontier()
+        frontier, held = machine.journal.frontier(), machine.journal.held()
         for (log, seq), raw in room.truth.shown.items():
             if room.truth.must_be_held(log, seq):
-                assert frontier.get(log, 0) >= seq, f"a post is lost on {machine.name}"
-                assert machine.journal.entry(log, seq) == raw, "a post was exchanged"
+                assert (log, seq) in held, f"a post is lost on {machine.name}"
+                assert held[log, seq] == raw, "a post was exchanged"
         if not (room.truth.excused or room.truth.withheld or room.truth.forked):
             assert machine.screen.placed == frontier, "held, but not shown"
         assert machine.screen.placed == machine.journal.placed(), "the screen is behind"
@@ -230,6 +250,36 @@ def one_order(room: Room) -> None:
             assert set(history) == set(histories[0]), "the history is not the same"
         else:
             assert history == histories[0], "the history has more than one order"
+
+
+def answers_follow(room: Room) -> None:
+    """In the history nothing stands before what its author had seen, whatever its clock says,
+    and no author names again what it has named before."""
+    forked = room.truth.forked
+    for machine in room.up()[:1]:  # all have the same, by `one_order`
+        place: dict[tuple[Log, int], int] = {}
+        named: dict[tuple[Log, Log], int] = {}
+        history = machine.journal.history(10**9)
+        for number, entry in enumerate(history):
+            place[entry.log, entry.seq] = number
+        for number, entry in enumerate(history):
+            if entry.log in forked or any(head.log in forked for head in entry.heads):
+                continue
+            before = [*entry.heads, protocol.Head(entry.log, entry.seq - 1)]
+            assert all(place.get((h.log, h.seq), -1) < number for h in before), "out of order"
+        honest = [other.member for other in room.machines if other.honest]
+        for entry in sorted(history, key=lambda entry: (entry.log, entry.seq)):
+            for log, seq in entry.heads if entry.author in honest else ():
+                assert named.get((entry.log, log), 0) < seq, "what was seen is named twice"
+                named[entry.log, log] = seq
+
+
+def one_name_each(room: Room) -> None:
+    """Everybody knows everybody by the same name."""
+    if not room.truth.forked:
+        for author in room.machines:
+            names = {machine.journal.name_of(author.member): None for machine in room.up()}
+            assert len(names) <= 1, "a member goes by two names"
 
 
 def no_honest_log_is_forked(room: Room) -> None:

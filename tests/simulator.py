@@ -154,6 +154,19 @@ class SimulatedJournal(Journal):
     def platter_is_new(self) -> bool:
         return self._synced
 
+    def held(self) -> dict[tuple[Log, int], bytes]:
+        """All entries, as they are in the database."""
+        query = "SELECT l.log, seq, raw FROM entries e JOIN logs l ON l.id = e.log"
+        return {(log, seq): raw for log, seq, raw in self._db.execute(query)}
+
+    def read_all(self) -> None:
+        """Finds what damage there is, as a node does sooner or later."""
+        self.history(10**9)
+        for log, seq in self.frontier().items():
+            after = 0
+            while after < seq:
+                after += len(self.run(log, after)) or seq
+
     def placed(self) -> Frontier:
         return {log: state.placed for log, state in self._logs.items() if state.placed}
 
@@ -488,10 +501,8 @@ class Machine:
 
     def read_all(self) -> None:
         """Finds what damage there is, as a node does sooner or later."""
-        self._attempt(lambda: self.journal.history(10**9))
-        for log, seq in self.journal.frontier().items() if self.node else ():
-            if self.node:
-                self._attempt(partial(list, self.journal.entries(log, 0, seq)))
+        if self.node:
+            self._attempt(self.journal.read_all)
 
     def leave(self) -> None:
         node = self.node
