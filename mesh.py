@@ -120,13 +120,17 @@ GOOD_LINK_S = 5.0
 # Dials under way at once to addresses that no person named: a book full of black holes
 # then takes minutes, but nobody's turn.
 MAX_DIALS = 32
+# Of those, begun in so long a time: each costs a socket and a TLS object, a tenth of a
+# millisecond, and one that is refused at once is no longer under way.
+DIALS_AT_ONCE = 8
+DIALS_WITHIN_S = 0.01
 # An address that a peer says it listens on, and that never answered, is let go.
 PROOF_TRIES = 4
 # So is one that others only told of; it may be a lie. Its dials take a minute in all.
 HEARSAY_TRIES = 8
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
-MAX_LOGS_TOLD = 16_384
+MAX_LOGS_TOLD = 4096
 MAX_ADDRESSES = 1024  # as many as the address book keeps
 TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
 # One notice about strangers in so long a time, with a count of the others.
@@ -241,6 +245,8 @@ class Mesh:
         self._strangers_at = float("-inf")
         self._leaving = False
         self._dialing = 0  # OpenLinks whose LinkOpened has not come yet
+        self._dials_begun = 0  # to what no person named, until _dials_end
+        self._dials_end = float("-inf")
         self._actions: list[Action] = []
         self._now = 0.0
         self._due: float | None = None
@@ -302,6 +308,7 @@ class Mesh:
             known.failures = 0
             known.answered = known.answered or event.member is not None
             self._dial_soon(known, 0.0)
+            self._dial_due()
 
     def _learn(self, address: Address, source: str, member: bytes | None) -> Known | None:
         known = self.known.get(address)
@@ -322,15 +329,15 @@ class Mesh:
         return known
 
     def _forget_one(self) -> bool:
-        """Makes room: the address that failed most, of those that no person named and
-        where no linked member is."""
+        """Makes room, for some more to come as well: the addresses that failed most, of
+        those that no person named and where no linked member is."""
         idle = [
             known
             for known in self.known.values()
             if known.source != "you" and known.link is None and not self._settled(known)
         ]
-        if idle:
-            del self.known[max(idle, key=lambda k: k.failures).address]
+        for known in sorted(idle, key=lambda known: -known.failures)[: MAX_ADDRESSES // 8]:
+            del self.known[known.address]
         return bool(idle)
 
     def _dial_soon(self, known: Known, wait_s: float) -> None:
@@ -338,7 +345,6 @@ class Mesh:
             return
         at = self._now + wait_s
         known.next_try = at if known.next_try is None else min(at, known.next_try)
-        self._dial_due()
 
     def _settled(self, known: Known) -> bool:
         """Nothing to be had from dialing it: proven, and linked to."""
@@ -352,11 +358,16 @@ class Mesh:
 
     def _dial_due(self) -> None:
         due = [k for k in self.known.values() if k.next_try is not None and k.next_try <= self._now]
+        if self._now >= self._dials_end:
+            self._dials_end, self._dials_begun = self._now + DIALS_WITHIN_S, 0
         # What a person named comes first, and waits for nothing; then what never failed.
         for known in sorted(due, key=lambda known: (known.source != "you", known.failures)):
             named = known.source == "you"
             if self._leaving or not (named or self._may_dial_more()):
                 return
+            if not named and self._dials_begun >= DIALS_AT_ONCE:
+                known.next_try = self._dials_end
+                continue
             known.next_try = None
             if self._settled(known):
                 continue
@@ -366,6 +377,7 @@ class Mesh:
                     continue
             known.link = -1  # until LinkOpened tells its number
             self._dialing += 1
+            self._dials_begun += not named
             self._do(OpenLink(known.address))
 
     def _dial_again(self, known: Known, reason: str) -> None:
@@ -507,6 +519,7 @@ class Mesh:
             if known is not None:
                 # The others may do it at the same moment: a random while apart.
                 self._dial_soon(known, self._random.uniform(0.0, PEERS_S))
+                self._dial_due()
 
     def _close(self, link: Link, reason: str = "", *, swap: bool = False) -> None:
         self._do(CloseLink(link.id))
@@ -610,7 +623,7 @@ class Mesh:
                 continue
             if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
                 self._history[log] = (seq, self._just_now_ms())
-            if log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
+            if held or log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
                 link.sent[log] = max(seq, link.sent.get(log, 0))
             if seq >= held:
                 link.deferred.pop(log, None)
@@ -639,6 +652,7 @@ class Mesh:
                 wait_s = 0.0 if self.me < member else HEARSAY_S
                 # It is there, so it is worth asking, but not at each mention.
                 self._dial_soon(known, BACKOFF_NAMED_S if known.failures else wait_s)
+        self._dial_due()
 
     def _heads(self, logs: Iterable[Log]) -> list[Head]:
         return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]

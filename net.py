@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import select
 import selectors
@@ -26,7 +27,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import protocol
@@ -36,6 +37,12 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 # Some more than a run of entries: one read takes in a burst, one turn stays short.
 READ_BYTES = 256 * 1024
+# What a link brings in at once, that the loop may be back soon: the messages of this many
+# bytes (the largest record of TLS), and no more than so many messages.
+TURN_BYTES = 16 * 1024
+TURN_MESSAGES = 32
+# After so long, what else is ready waits for the next turn.
+TURN_S = 0.005
 # The kernel's default is 4 MB a link on loopback; this carries a burst, and a link to
 # the other side of the world with 128 KiB in flight.
 BUFFER_BYTES = 64 * 1024
@@ -63,6 +70,7 @@ class Loop:
         self.wakeups = 0  # counted for the tests that guard an idle node's silence
         self._selector = selectors.DefaultSelector()
         self._always: dict[int, Callable[[int], None]] = {}
+        self._waited: dict[int, int] = {}  # turns that had no time for a ready descriptor
         self._running = False
 
     def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
@@ -116,15 +124,24 @@ class Loop:
     ) -> None:
         """Turns until `stop()`: each one event batch, then `before_sleep`."""
         self._running = True
+        gc.freeze()  # what the start has made is there to stay: no turn has to look through it
         while True:
             before_sleep()
             if not self._running:
                 return
-            for key, events in self._selector.select(self._timeout_s(deadline())):
+            ready = self._selector.select(self._timeout_s(deadline()))
+            ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
+            end = self.now() + TURN_S
+            taken = 0
+            while taken < len(ready) and self.now() <= end:
+                key, events = ready[taken]
                 key.data(events)
+                taken += 1
+            late = [key.fd for key, _ in ready[taken:]]
+            self._waited = {fd: self._waited.get(fd, 0) + 1 for fd in late}
             self.wakeups += 1
-            for ready in list(self._always.values()):
-                ready(READ)
+            for call in list(self._always.values()):
+                call(READ)
             due = deadline()
             if due is not None and due <= self.now():
                 on_deadline()
@@ -183,6 +200,8 @@ class Link:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not dialed)
         self._secured = False
         self._frames = protocol.Frames()
+        self._arriving: Iterator[Message] | None = None  # of a record that is decrypted
+        self.unread = False  # whether `receive(b"")` may bring more
         self._plain: list[bytes] = []  # frames of this turn
         self._cipher = bytearray(challenge)  # not yet taken by the socket
         self.queued_bytes = len(challenge)
@@ -199,15 +218,17 @@ class Link:
         if self.queued_bytes > MAX_QUEUED_BYTES:
             raise RemoteError("nothing back: it does not read what it is sent")
 
-    def receive(self, data: bytes) -> list[Secured | Failed | Message]:
-        """What `data` brings; at most one Failed, as the last."""
+    def receive(self, data: bytes, *, everything: bool = True) -> list[Secured | Failed | Message]:
+        """What `data` brings; at most one Failed, as the last. `everything`: else what a turn
+        take in, and `unread` tells of the rest."""
         events: list[Secured | Failed | Message] = []
+        self.unread = False
         try:
             if self._knocking is not None:
                 data = self._knock(self._knocking, data)
             if self._knocking is None:
                 self._incoming.write(data)
-                self._decrypt(events)
+                self._decrypt(events, everything)
         except RemoteError as error:
             events.append(Failed(str(error), fault=True))
         except ssl.SSLError as error:
@@ -229,7 +250,8 @@ class Link:
         self._knocking = None
         return data[missing:]
 
-    def _decrypt(self, events: list[Secured | Failed | Message]) -> None:
+    def _decrypt(self, events: list[Secured | Failed | Message], everything: bool) -> None:
+        size = 0
         try:
             if not self._secured:
                 self._tls.do_handshake()
@@ -238,12 +260,21 @@ class Link:
                     raise RemoteError("a certificate without a member's key")
                 self._secured = True
                 events.append(Secured(member))
-            while True:
-                plain = self._tls.read(READ_BYTES)
-                if not plain:
-                    events.append(Failed("closed"))
-                    return
-                events.extend(self._frames.feed(plain))
+            while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):
+                if self._arriving is None:
+                    plain = self._tls.read(READ_BYTES)
+                    if not plain:
+                        events.append(Failed("closed"))
+                        return
+                    size += len(plain)
+                    self._arriving = self._frames.feed(plain)
+                for message in self._arriving:
+                    events.append(message)
+                    if not everything and len(events) >= TURN_MESSAGES:
+                        break
+                else:
+                    self._arriving = None
+            self.unread = True
         except ssl.SSLWantReadError:
             return
         except ssl.SSLZeroReturnError:
@@ -316,7 +347,7 @@ class Connection:
             return  # closed earlier in this turn
         if events & WRITE:
             self.flush()
-        if events & READ or self._connecting or self._drained:
+        if events & READ or self._connecting or self._drained or self.link.unread:
             self._ready(self)
 
     def take_drained(self) -> bool:
@@ -325,20 +356,24 @@ class Connection:
         return drained
 
     def receive(self) -> list[Secured | Failed | Message]:
-        """What has come. One read a turn, so that no link starves the others."""
+        """What has come, as much as a turn may take in: no link starves the others."""
         if self._connecting:
             error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 return [Failed(os.strerror(error).lower())]
             self._connecting = False
             self._watch(READ)
+        if self.link.unread:
+            return self.link.receive(b"", everything=False)
         try:
             data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return []
         except OSError as error:
             return [Failed((error.strerror or str(error)).lower())]
-        return self.link.receive(data) if data else [Failed("closed without a goodbye")]
+        if not data:
+            return [Failed("closed without a goodbye")]
+        return self.link.receive(data, everything=False)
 
     def flush(self) -> None:
         """Sends what is queued, as much as the kernel takes. A broken connection shows
@@ -359,7 +394,8 @@ class Connection:
         # Even if all is sent by now: the caller is told in the next turn, not in this one,
         # so that one fast reader can't keep the loop to itself.
         self._drained = self._drained or (was_clogged and not self.link.clogged)
-        self._watch(READ | WRITE if self.link.queued_bytes or self._drained else READ)
+        again = self.link.queued_bytes or self._drained or self.link.unread
+        self._watch(READ | WRITE if again else READ)
 
     def close(self) -> None:
         """Flushes once, then closes. What the kernel can't take now is given up."""

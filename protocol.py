@@ -463,8 +463,10 @@ def parse_entry(raw: bytes) -> Entry:
         raise RemoteError("an entry that ends too early") from None
     start = end + _ENTRY_BODY.size
     body = raw[start : start + size]
-    if len(raw) != start + size + SIGNATURE_BYTES:
-        raise RemoteError("an entry that is not as long as it says")
+    if len(raw) < start + size + SIGNATURE_BYTES:
+        raise RemoteError("an entry that ends too early")
+    if len(raw) > start + size + SIGNATURE_BYTES:
+        raise RemoteError("an entry with bytes after its signature")
     # 2**63 is where SQLite's integers end, and no log gets there by writing.
     if not 1 <= seq < 2**63 or (seq == 1) != (previous == NO_PREVIOUS):
         raise RemoteError("an entry with an impossible seq")

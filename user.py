@@ -45,9 +45,9 @@ SAVE_S = 2.0
 MAX_COMPLAINTS = 5
 # Entries shown in a turn to an output that catches up: full ones are half a megabyte.
 SHOW_ENTRIES = 8
-# Text shown in a turn (characters; JSON may need six bytes for one), and what a message
-# costs beside it. A screen draws that much in a tenth of a second.
-SHOW_BYTES = 256 * 1024
+# Text and names shown in a turn (characters; JSON may need six bytes for one), and what a
+# message costs beside them. A screen draws that much in 13 ms, and a turn has 20.
+SHOW_BYTES = 32 * 1024
 MESSAGE_BYTES = 128
 HISTORY_BYTES = 8 * 1024 * 1024  # the same of a history that is asked for: 40,000 lines
 # At the end: what a reader that reads has not read by then stays in the journal.
@@ -357,6 +357,10 @@ class User:
         self._show_bytes = SHOW_BYTES
         if not self._behind or self.stdout.full or self._node is None:
             return
+        if self._rest:  # without reading what comes after it, each turn anew
+            if not self._show_rest():
+                return
+            self._shown += 1
         for entry in self._journal.placed_after(self._shown, SHOW_ENTRIES):
             self._show(entry, self._node.mesh.is_history(entry))
             if self._rest:
@@ -469,15 +473,20 @@ class User:
         """Shows the next entry, or as much of it as this turn may."""
         if not self._rest:
             self._rest.extend(self._messages(entry, history))
+        if self._show_rest():
+            self._shown += 1
+
+    def _show_rest(self) -> bool:
+        """Whether nothing is left of the entry."""
         while self._rest:
             if not self._may_show():
                 self._behind = True
-                return
+                return False
             message = self._rest.popleft()
             self._show_bytes -= len(message.text) + len(message.name) + MESSAGE_BYTES
             self.output.message(message)
             self.on_message(message)
-        self._shown += 1
+        return True
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
         if entry.kind != protocol.POSTS:

@@ -966,15 +966,18 @@ def test_what_the_user_named_is_dialed_at_once_though_black_holes_take_all_place
     script = Script()
     for number in range(200):
         script.do(AddressLearned(("10.1.0.0", 1024 + number), "hearsay"))
+    script.sleep(1.0)
     assert script.mesh.deadline() is None  # as many are being dialed as may be
     assert OpenLink(ZOE_AT) in script.do(AddressLearned(ZOE_AT, "you"))
 
 
-def test_one_turn_begins_no_more_links_than_there_is_room_for() -> None:
+def test_links_are_begun_a_few_at_a_time_and_no_more_than_there_is_room_for() -> None:
     script = Script(max_links=2)
     script.link(BOB, 1)
     peers = tuple(Peer(b"X" + member(n)[1:], f"10.1.0.{n}", 5000) for n in range(200))
-    done = script.do(MessageReceived(1, Peers(peers)))
+    done = script.do(*(MessageReceived(1, Peers((peer,))) for peer in peers))
+    assert len(done) == mesh.DIALS_AT_ONCE
+    done += [action for _, action in script.sleep(10 * mesh.DIALS_WITHIN_S)]
     opened = [action.address for action in done if isinstance(action, OpenLink)]
     assert len(opened) == mesh.MAX_DIALS
     for number, address in enumerate(opened, 2):
@@ -996,7 +999,8 @@ def test_what_is_remembered_of_addresses_is_bounded_and_spares_the_useful_ones()
         if script.mesh.known[address].link == -1:
             script.do(LinkOpened(10 + number, address, dialed=True))
             script.do(LinkClosed(10 + number, "refused"))
-    assert len(script.mesh.known) == mesh.MAX_ADDRESSES
+        assert len(script.mesh.known) <= mesh.MAX_ADDRESSES
+    assert len(script.mesh.known) >= mesh.MAX_ADDRESSES * 7 // 8
     assert {ANN_AT, ZOE_AT} <= set(script.mesh.known)
 
 
@@ -1106,3 +1110,19 @@ def test_what_had_waited_for_a_forked_log_is_shown() -> None:
     assert parted == [events.ShowPosts((one,), (False,))]
     kept = script.do(events.ForkKept(ZOE_LOG, None, (other,)))
     assert kept == [events.ShowPosts((other,), (False,))]
+
+
+def test_what_a_peer_has_of_logs_that_we_hold_is_noted_whatever_else_it_told_of() -> None:
+    script = Script(frontier={MY_LOG: 1})
+    script.link(BOB, 1)
+    start = 0
+    while start < mesh.MAX_LOGS_TOLD + 10:
+        some = range(start, start + protocol.MAX_HAVE_LOGS)
+        heads = tuple(Head(member(n) + bytes(8), 1) for n in some)
+        script.do(MessageReceived(1, Have(heads)))
+        start += len(heads)
+    sent = script.mesh.links[1].sent
+    assert len(sent) <= mesh.MAX_LOGS_TOLD
+    sent.pop(MY_LOG, None)
+    script.do(MessageReceived(1, Have((Head(MY_LOG, 1),))))
+    assert sent[MY_LOG] == 1

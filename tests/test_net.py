@@ -479,6 +479,25 @@ def test_a_file_that_is_always_ready_starves_no_pipe(tmp_path: Path) -> None:
     os.close(file)
 
 
+def test_what_a_long_turn_had_no_time_for_comes_first_in_the_next() -> None:
+    loop = Loop()
+    called: list[int] = []
+    with contextlib.ExitStack() as stack:
+        for number in range(3):
+            reader, writer = stack.enter_context(pipe())
+            os.write(writer, b"x")  # never read: it is ready in each turn
+
+            def ready(_: int, number: int = number) -> None:
+                called.append(number)
+                time.sleep(net.TURN_S)
+
+            loop.watch(reader, READ, ready)
+        turns: list[int] = []
+        run_until(loop, lambda: len(turns) == 7, lambda: turns.append(len(called)))
+    assert turns == [0, 1, 2, 3, 4, 5, 6]  # each turn had time for one
+    assert sorted(called[:3]) == sorted(called[3:]) == [0, 1, 2]
+
+
 def test_a_later_watch_replaces_the_earlier_one() -> None:
     loop, got = Loop(), []
     with pipe() as (reader, writer):
@@ -759,6 +778,35 @@ def test_one_read_a_turn_keeps_a_torrent_from_starving_the_others(lan: Net) -> N
 
     run_until(lan.loop, lambda: Bye("am I heard?") in bob.events, flood)
     assert rounds < 20
+
+
+def test_a_turn_takes_in_so_many_messages_of_a_link_and_the_next_ones_the_rest(lan: Net) -> None:
+    _, bob = lan.nodes
+    dialed, _ = lan.linked()
+    sizes: list[int] = []
+    for number in range(100):
+        dialed.link.send(Bye(str(number)))
+
+    def flush() -> None:
+        sizes.append(len(bob.events))
+        lan.flush()
+
+    run_until(lan.loop, lambda: len(bob.events) == 100, flush)
+    # Not a byte is in the socket any more: the connection wakes the loop itself.
+    assert [size for size in dict.fromkeys(sizes) if size] == [32, 64, 96, 100]
+    assert bob.events == [Bye(str(number)) for number in range(100)]
+
+
+def test_what_came_before_the_end_of_a_link_is_told_before_it(lan: Net) -> None:
+    alice, bob = lan.nodes
+    dialed, _ = lan.linked()
+    for _ in range(100):
+        dialed.link.send(Ping())
+    alice.connections.remove(dialed)
+    dialed.close()
+    lan.until(lambda: len(bob.events) == 101)
+    assert bob.events[:100] == [Ping()] * 100
+    assert isinstance(bob.events[100], Failed)
 
 
 def test_a_listener_has_the_port_that_it_was_given_or_says_why_not(lan: Net) -> None:

@@ -93,6 +93,26 @@ def test_a_turn_shows_no_more_than_its_share_and_the_next_ones_the_rest(user: Us
     assert shown(user) == texts and turns > 4
 
 
+def test_a_long_name_counts_with_each_post_and_a_full_output_stops_them(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user._journal, "name_of", lambda author: "n" * 40_000)
+    texts = [f"post {number}" for number in range(1024)]
+    say(user, *texts)
+    count = len(shown(user))
+    assert count <= 2
+    user._end_turn()
+    assert shown(user) == texts[: count + 1]  # 40,000 is more than a turn's share already
+    user.stdout.full = True  # type: ignore[misc]
+    for _turn in range(3):
+        user._end_turn()
+    assert shown(user) == texts[: count + 1]
+    user.stdout.full = False  # type: ignore[misc]
+    for _turn in range(1022):
+        user._end_turn()
+    assert shown(user) == texts
+
+
 def test_a_history_is_cut_where_it_would_be_too_much_at_once(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
