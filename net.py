@@ -280,9 +280,10 @@ class Link:
         except ssl.SSLZeroReturnError:
             events.append(Failed("closed"))
 
-    def outgoing(self) -> bytearray:
-        """What is to be sent now; the socket deletes from its front what it took."""
-        if self._plain and self._secured:
+    def outgoing(self, *, mid_turn: bool = False) -> bytearray:
+        """What is to be sent now; the socket deletes from its front what it took. `mid_turn`:
+        without the messages of this turn, which may tell of what is not stored yet."""
+        if self._plain and self._secured and not mid_turn:
             with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
                 self._tls.write(b"".join(self._plain))
             self._plain.clear()
@@ -346,7 +347,7 @@ class Connection:
         if self._socket.fileno() < 0:
             return  # closed earlier in this turn
         if events & WRITE:
-            self.flush()
+            self.flush(mid_turn=True)
         if events & READ or self._connecting or self._drained or self.link.unread:
             self._ready(self)
 
@@ -375,13 +376,13 @@ class Connection:
             return [Failed("closed without a goodbye")]
         return self.link.receive(data, everything=False)
 
-    def flush(self) -> None:
+    def flush(self, *, mid_turn: bool = False) -> None:
         """Sends what is queued, as much as the kernel takes. A broken connection shows
-        at the next read."""
+        at the next read. `mid_turn`: of earlier turns only."""
         if self._connecting:
             return
         was_clogged = self.link.clogged
-        outgoing = self.link.outgoing()
+        outgoing = self.link.outgoing(mid_turn=mid_turn)
         if outgoing:
             try:
                 count = self._socket.send(outgoing)

@@ -194,7 +194,7 @@ class Node:
         try:
             connection.link.send(message)
         except RemoteError as error:
-            self.connections.pop(link).close()
+            self._ending.append(self.connections.pop(link))
             self.dispatch(events.LinkClosed(link, str(error), fault=True))
             return False
         return not connection.link.clogged

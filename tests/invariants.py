@@ -85,7 +85,8 @@ class Screen:
 class Sendings:
     """No entry goes twice over one link, but to prove a fork: nobody is made to amplify.
     And what a node says that it has on disk, it has promised to keep; where it says that a
-    member is, it has been itself; and it dials nobody as fast as it can."""
+    member is, it has been itself; it dials nobody as fast as it can, and blames nobody who is
+    honest."""
 
     def __init__(self, machine: Machine) -> None:
         self.chatter = 0  # all that is sent but heartbeats, and all dials
@@ -112,6 +113,10 @@ class Sendings:
                     self._promised.extend(action.message.heads)
                 elif type(action.message) is protocol.Peers:
                     self._are_true(action.message)
+            elif kind is events.ShowNotice:
+                assert isinstance(action, events.ShowNotice)
+                liars = not all(machine.honest for machine in self._machine.room.machines)
+                assert liars or not action.text.endswith("link closed"), "honest, and blamed"
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)
                 # One that a liar made up is dialed some times more before it is let go.
@@ -134,6 +139,12 @@ class Sendings:
         """What was to be sent has left."""
         self._machine.receipts.update((head.log, head.seq) for head in self._promised)
         self._promised.clear()
+
+
+def stored_before_sent(machine: Machine) -> None:
+    """No message leaves before the turn that it comes from is committed."""
+    if machine.node and machine.honest:
+        assert not machine.journal._db.in_transaction, "sent before it was committed"
 
 
 def acknowledged_is_kept(machine: Machine, frontier: Frontier) -> None:
@@ -265,13 +276,15 @@ def answers_follow(room: Room) -> None:
         for number, entry in enumerate(history):
             if entry.log in forked or any(head.log in forked for head in entry.heads):
                 continue
-            before = [*entry.heads, protocol.Head(entry.log, entry.seq - 1)]
-            assert all(place.get((h.log, h.seq), -1) < number for h in before), "out of order"
+            before = [(head.log, head.seq) for head in entry.heads]
+            before.append((entry.log, entry.seq - 1))
+            assert all(place.get(seen, -1) < number for seen in before), "out of order"
         honest = [other.member for other in room.machines if other.honest]
         for entry in sorted(history, key=lambda entry: (entry.log, entry.seq)):
-            for log, seq in entry.heads if entry.author in honest else ():
-                assert named.get((entry.log, log), 0) < seq, "what was seen is named twice"
-                named[entry.log, log] = seq
+            for head in entry.heads if entry.author in honest else ():
+                again = named.get((entry.log, head.log), 0) >= head.seq
+                assert not again, "what was seen is named twice"
+                named[entry.log, head.log] = head.seq
 
 
 def one_name_each(room: Room) -> None:
@@ -306,3 +319,13 @@ def silence(room: Room, seconds: float) -> None:
     room.run(seconds)
     for machine in room.up():
         assert machine.sendings.chatter == before[machine], f"{machine.name} talks at rest"
+
+
+def the_dead_are_missed(room: Room) -> None:
+    """Nobody is taken for being there who has been off power for 15 seconds."""
+    dead = room.machines[0]
+    dead.cut_power()
+    room.run(15.0)
+    for machine in room.up():
+        assert machine.node is not None
+        assert dead.member not in machine.node.mesh.members, "linked to the dead"

@@ -26,6 +26,7 @@ TROUBLE_S = 8.0
 PEACE_S = mesh.DEAD_S + 2 * mesh.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
 QUIET_S = 12.0  # two heartbeats long
 LIARS = 0.3  # of the plans have one member that lies
+DEATHS = 0.2  # of the plans end with one machine gone for good
 YEAR_MS = 365 * 24 * 3600 * 1000
 
 
@@ -374,8 +375,12 @@ class Ordeal:
         for machine in room.machines:
             machine.read_all()
         assert room.run_until(self._is_whole, PEACE_S), "not whole again after the last rescue"
+        spoiled = self.faults["flip bits"] > 0
+        assert spoiled or not room.rescues, "damage is found where there is none"
         room.check()
         invariants.silence(room, QUIET_S)
+        if room.random.random() < DEATHS:
+            invariants.the_dead_are_missed(room)
         return self
 
     @staticmethod

@@ -1,10 +1,14 @@
 """`make simulate`: ordeals by the thousand, each of its own seed.
 
     python -m tests.simulate [--seed FIRST] [--seeds COUNT] [--nodes N] [--jobs N]
+    python -m tests.simulate --minutes M [--churn PERCENT] [--seed SEED] [--nodes N]
 
 Says how far it is, on stderr. A seed that fails is shrunk to the fewest steps that still do,
 and then told in full: the steps, what broke, and the end of the transcript of what every node
 was told (>>) and did (<<); the whole of that is written to a file. Ends with 1 then.
+
+With --minutes it is one large room instead, of which PERCENT of the members leave in each
+minute, and as many start (churn.py). It says how that room is as it goes along.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from typing import NamedTuple
 
+from tests.churn import Churn
 from tests.ordeal import Ordeal, Plan, shrink
 
 CHUNK = 10  # seeds in one piece of work: seconds, so that progress is seen
@@ -129,6 +134,25 @@ def tell(seed: int, nodes: int) -> None:
     print(f"the whole transcript: {path}. Again: make simulate SEED={seed} SEEDS=1 NODES={nodes}")
 
 
+def churn(seed: int, nodes: int, minutes: float, percent: float) -> int:
+    """Runs one large room; the exit status."""
+    room, start = Churn(seed, nodes, minutes, percent), time.monotonic()
+
+    def progress(summary: str) -> None:
+        print(f"[{time.monotonic() - start:.0f} s] {summary}", file=sys.stderr, flush=True)
+
+    try:
+        room.run(progress)
+    except Exception as error:  # a bug may raise anything
+        _explain(error)
+        print(room.summary())
+        print(f"seed {seed}, {nodes} nodes: {type(error).__name__}: {error}")
+        return 1
+    print(room.summary())
+    print(f"no promise was broken. trace {room.room.trace()[:16]}")
+    return 0
+
+
 def _explain(error: BaseException) -> None:
     import traceback
 
@@ -146,7 +170,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--churn", type=float, default=10.0)
     args = parser.parse_args()
+    if args.minutes:
+        return churn(args.seed, args.nodes, args.minutes, args.churn)
     return run(args.seed, args.seeds, args.nodes, args.jobs)
 
 

@@ -175,9 +175,15 @@ class Tls:
     """Stands for an SSLObject over memory BIOs: TLS 1.3's flights, in the clear."""
 
     def __init__(
-        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, member: bytes, server_side: bool
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        member: bytes,
+        server_side: bool,
+        before_write: Callable[[], None],
     ) -> None:
         self._incoming, self._outgoing = incoming, outgoing
+        self._before_write = before_write
         # Last first: what is said, and how many bytes of the far end come before the next.
         self._flights = [b"certificate" + member] if server_side else [b"finish" + member, b"hello"]
         self._awaited = [6 + 32, 5] if server_side else [11 + 32, 0]
@@ -204,24 +210,26 @@ class Tls:
         return data
 
     def write(self, data: bytes) -> int:
+        self._before_write()
         return self._outgoing.write(data)
 
 
 class TlsContext:
     """Stands for an SSLContext of a member."""
 
-    def __init__(self, member: bytes) -> None:
+    def __init__(self, member: bytes, before_write: Callable[[], None]) -> None:
         self._member = member
+        self._before_write = before_write
 
     def wrap_bio(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *, server_side: bool
     ) -> Tls:
-        return Tls(incoming, outgoing, self._member, server_side)
+        return Tls(incoming, outgoing, self._member, server_side, self._before_write)
 
 
-def gate_of(member: bytes) -> net.Gate:
-    """The way into the simulated room."""
-    context = cast(ssl.SSLContext, TlsContext(member))
+def gate_of(member: bytes, before_write: Callable[[], None] = lambda: None) -> net.Gate:
+    """The way into the simulated room. `before_write` looks on when messages leave."""
+    context = cast(ssl.SSLContext, TlsContext(member, before_write))
     return net.Gate(_knock, _is_knock, context, context, lambda certificate: certificate)
 
 
@@ -438,6 +446,7 @@ class Machine:
         self.receipts: Frontier = {}  # what it has told others that it has on disk
         self.typed: list[str] = []
         self.errors: list[str] = []  # why its node ended by itself
+        self.look_on: Callable[[list[events.Action]], None] = lambda _: None
         self._loop = Poll(self)
         self._turn_at: float | None = None
         self._random = Random(room.random.getrandbits(64))
@@ -447,12 +456,15 @@ class Machine:
             now=self._loop.now,
             wall_ms=self.wall_ms,
             random=self._random,
-            gate=gate_of(self.member),
+            gate=self._gate(),
             sign=partial(sign, self.member),
             dial=self._dial,
             show=self._show,
             transcribe=self._transcribe,
         )
+
+    def _gate(self) -> net.Gate:
+        return gate_of(self.member, partial(invariants.stored_before_sent, self))
 
     # ------------------------------------------------------------ its life
 
@@ -492,6 +504,12 @@ class Machine:
             damaged.close()
             self.room.rescues += 1
             return rescued
+
+    def tell(self, addresses: Sequence[Address]) -> None:
+        """What its user names while it runs."""
+        if self.node:
+            self.node.learn((address, "you", None) for address in addresses)
+            self.wake()
 
     def say(self, *texts: str) -> None:
         """Typed now, taken in as soon as its process runs."""
@@ -614,7 +632,7 @@ class Machine:
         if sock.closed:
             return
         challenge = self._random.randbytes(protocol.CHALLENGE_BYTES)
-        link = net.Link(gate_of(self.member), dialed=False, challenge=challenge)
+        link = net.Link(self._gate(), dialed=False, challenge=challenge)
         connection = net.Connection(self._loop, cast(Any, sock), link, node.listen)
         node.accept(connection, (sock.peer.machine.address[0], 40_000 + sock.descriptor % 20_000))
 
@@ -643,6 +661,7 @@ class Machine:
             lines += [f"{stamp} << {events.describe(action)}" for action in actions]
             self.room.transcript += lines
         self.sendings.look(actions)
+        self.look_on(actions)
 
 
 class Room:

@@ -696,6 +696,19 @@ def test_a_dial_that_can_not_even_begin_is_an_error_at_once(lan: Net) -> None:
     assert error.value.errno in (errno.EACCES, errno.ENETUNREACH)
 
 
+def test_what_is_said_in_a_turn_does_not_leave_before_its_end(lan: Net) -> None:
+    bob = lan.nodes[1]
+    dialed, _ = lan.linked()
+    bob.events.clear()
+    dialed.link.send(Hello("alice", 1, 2))
+    dialed.flush(mid_turn=True)
+    assert dialed.writes and dialed.link.queued_bytes
+    assert not dialed.link.outgoing(mid_turn=True)
+    dialed.flush()
+    lan.until(lambda: bool(bob.events))
+    assert bob.events == [Hello("alice", 1, 2)]
+
+
 def test_a_reset_is_a_failure_in_words(lan: Net) -> None:
     alice, bob = lan.nodes
     dialed, accepted = lan.linked()

@@ -13,6 +13,7 @@ import pytest
 import mesh
 import protocol
 from tests import simulate
+from tests.churn import Churn
 from tests.ordeal import Ordeal
 from tests.simulator import Machine, Room
 
@@ -221,6 +222,11 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
     told = capsys.readouterr().out
     assert status == 0, told
     assert f"{SEEDS} seeds" in told and "no promise was broken" in told
+
+
+def test_a_large_room_whose_members_come_and_go_stays_one_room() -> None:
+    """`make simulate NODES=1000 MINUTES=10` is the same at length."""
+    Churn(1, nodes=40, minutes=1.0, percent=10.0).run()
 
 
 def test_one_seed_is_one_run_to_the_byte() -> None:
