@@ -18,7 +18,7 @@ demo: .venv/.compiled ## three peers talk on this machine, by themselves
 test: .venv/.ready-dev .venv/.compiled ## all tests
 	@$(PY) -m pytest -n 2 --dist loadfile
 
-simulate: .venv/.ready-dev ## whole rooms in one process, everything goes wrong: SEED= SEEDS= NODES= MINUTES= CHURN=
+simulate: .venv/.ready-dev ## rooms in which everything goes wrong: SEED= SEEDS= NODES= MINUTES= CHURN=
 	@$(PY) -m tests.simulate --seed $(or $(SEED),1) --seeds $(or $(SEEDS),100) --nodes $(or $(NODES),5) \
 		--minutes $(or $(MINUTES),0) --churn $(or $(CHURN),10)
 

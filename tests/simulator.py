@@ -86,6 +86,13 @@ class Disk:
             self.db.deserialize(platter)
         self.platter = platter
 
+    def image(self) -> bytes:
+        """All that is committed."""
+        try:
+            return self.db.serialize()
+        except sqlite3.OperationalError:
+            return b""  # nothing was ever written
+
     def frontier(self) -> Frontier:
         """What a power cut would leave of each log."""
         if not self.platter:
@@ -490,20 +497,32 @@ class Machine:
         self._end_turn()
 
     def _open_journal(self) -> SimulatedJournal:
+        disk = self.disk
+        image, platter = disk.image(), disk.platter
         try:
-            return SimulatedJournal(self.disk, verify)
-        except JournalDamaged:
-            if self.disk.fails:
-                raise
-            invariants.excuse(self)
-            damaged, self.disk.db = self.disk.db, sqlite3.connect(":memory:", isolation_level=None)
-            self.disk.damaged, self.disk.seal = False, None
-            rescued = SimulatedJournal(self.disk, verify)
+            try:
+                return SimulatedJournal(disk, verify)
+            except JournalDamaged:
+                if disk.fails:
+                    raise
+                return self._rescue(image)
+        except JournalError:
+            disk.replace(image)  # it was closed, and would be gone with that
+            disk.platter = platter
+            raise
+
+    def _rescue(self, image: bytes) -> SimulatedJournal:
+        """As rescue.py does it, but for the files."""
+        invariants.excuse(self)
+        self.room.rescues += 1
+        self.disk.replace(b"")
+        self.disk.damaged, self.disk.seal = False, None
+        rescued = SimulatedJournal(self.disk, verify)
+        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as damaged:
+            damaged.deserialize(image)
             refill(rescued, salvage(damaged))
-            rescued.sync()
-            damaged.close()
-            self.room.rescues += 1
-            return rescued
+        rescued.sync()
+        return rescued
 
     def tell(self, addresses: Sequence[Address]) -> None:
         """What its user names while it runs."""
@@ -567,8 +586,6 @@ class Machine:
             self.errors.append(str(error))
             if self.node:
                 self.kill()
-            else:
-                self.disk.lose_what_is_not_committed()
             return None
 
     def wall_ms(self) -> int:
