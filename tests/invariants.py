@@ -119,8 +119,10 @@ class Sendings:
                 assert liars or not action.text.endswith("link closed"), "honest, and blamed"
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)
-                # One that a liar made up is dialed some times more before it is let go.
-                self.chatter += action.address in self._machine.room.listeners
+                # One that a liar made up is dialed some times more before it is let go, and
+                # what a liar says of our own we find out once.
+                others = self._machine.room.listeners.keys() - {self._machine.address}
+                self.chatter += action.address in others
                 self._is_patient(action.address)
 
     def _are_true(self, peers: protocol.Peers) -> None:
