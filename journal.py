@@ -747,7 +747,7 @@ class Journal:
                 if row.seq != after + len(run) + 1:
                     raise self._damage()
                 size += 4 + len(row.raw)
-                if size > RUN_BYTES:
+                if size > RUN_BYTES or len(run) == protocol.MAX_RUN:
                     break
                 run.append(row.raw)
                 if row.checked:
@@ -755,6 +755,8 @@ class Journal:
             else:
                 if after + len(run) < state.seq:
                     raise self._damage()
+        if run and not checked and self._verify(self._parsed(run[-1])):
+            checked = len(run)  # it came in a longer run than there are today
         return tuple(run[:checked])
 
     def history(self, posts: int) -> list[Entry]:

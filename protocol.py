@@ -45,8 +45,8 @@ are passed over too, so that a later version can add fields at the end.
                     bytes of the SHA-256 over that entry, or zeros. The first HAVEs
                     on a link tell the whole frontier; last is 0 on all but the final one
                     of them. Later ones (last is 1) tell what is new: they acknowledge
-    kind 4 ENTRIES  entries, one after another: u32 length | entry. All of one log,
-                    gapless, rising. A receiver may check the last signature only: through
+    kind 4 ENTRIES  at most 256 entries, one after another: u32 length | entry. All of one
+                    log, gapless, rising. A receiver may check the last signature only: through
                     the hashes it vouches for the entries before it
     kind 5 PING     empty; answered by a PONG
     kind 6 PONG     empty
@@ -121,6 +121,8 @@ MAX_HEADS = 128
 MAX_ENTRY_BYTES = 256 + MAX_HEADS * 48 + MAX_BODY_BYTES
 # The largest message is a proof: two largest entries, with their lengths.
 MAX_FRAME_BYTES = 128 * 1024
+# To store that many of the shortest takes 8 ms; a frame of them, three times that.
+MAX_RUN = 256
 # What fits in one HAVE or PEERS frame by its own u16 and by MAX_FRAME_BYTES.
 MAX_HAVE_LOGS = 2048
 MAX_PEERS = 256
@@ -359,6 +361,7 @@ def _decode_entries(reader: _Reader) -> Entries:
     run = []
     while reader.at < len(reader.body):
         run.append(reader.sized())
+        _limited(len(run), MAX_RUN, "entries")
     if not run:
         raise RemoteError("a run of no entries")
     return Entries(tuple(run))

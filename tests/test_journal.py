@@ -319,6 +319,17 @@ def test_a_run_ends_at_an_entry_whose_own_signature_was_checked(journal: Journal
     assert journal.run(ALICE, 5) == alice.run[5:]
 
 
+def test_a_run_has_a_limited_number_of_entries_each_with_a_signature_at_its_end(
+    journal: Journal,
+) -> None:
+    many = protocol.MAX_RUN + 10
+    alice = speaker(ALICE, *(f"{number}" for number in range(many)))
+    journal.append(alice.run)  # as a longer one than may travel
+    first = journal.run(ALICE, 0)
+    assert len(first) == protocol.MAX_RUN
+    assert first + journal.run(ALICE, len(first)) == alice.run
+
+
 def test_a_run_fills_a_frame_and_no_more(journal: Journal) -> None:
     write(journal, *("x" * 1000 for _ in range(300)))
     own = next(iter(journal.frontier()))
