@@ -53,9 +53,6 @@ ANSWER_LIMIT_S = 1.0
 MEMBERS = 4  # hostile ones at once: in a small room nobody expects more
 PIECE_BYTES = 64 * 1024  # of one send: what the kernel holds for a link anyway
 PATIENCE_S = 10.0  # for a socket that takes nothing; a node that stood so long has failed
-SMALLEST_ENTRY_BYTES = (
-    len(protocol.unsigned_entry(Head(bytes(40), 1), bytes(32), 0, (), 1, b"")) + 64
-)
 ESCAPES = "\x1b[2J\x1b]0;gone\x07\u202e\r\n\x9b31m\ud7fb\u2066"
 
 # ---------------------------------------------------------------- the node
@@ -577,9 +574,9 @@ def _run(entries: list[bytes]) -> bytes:
 
 
 def smallest_entries(random: Random, member: Identity) -> Iterator[bytes]:
-    """As many entries in a frame as fit, with one signature for all."""
+    """As many entries in a frame as there may be, with one signature for all."""
     writer = Writer(random, member)
-    count = (protocol.MAX_FRAME_BYTES - 1) // (4 + SMALLEST_ENTRY_BYTES)
+    count = protocol.MAX_RUN
     while True:
         run = [writer.write(7, b"", now_ms(), signed=False) for _ in range(count - 1)]
         yield _run([*run, writer.write(7, b"", now_ms())])
