@@ -169,7 +169,9 @@ class SimulatedJournal(Journal):
     def read_all(self) -> None:
         """Finds what damage there is, as a node does sooner or later."""
         self.history(10**9)
+        self._names.clear()
         for log, seq in self.frontier().items():
+            self.name_of(log[: protocol.MEMBER_BYTES])
             after = 0
             while after < seq:
                 after += len(self.run(log, after)) or seq
