@@ -492,7 +492,10 @@ class Machine:
         self.screen = invariants.Screen(self, opened)
         self.sendings = invariants.Sendings(self)
         self.notices: list[str] = []
-        self.node = Node(self.name, self.address[1], self.log, opened, self._surroundings())
+        make = partial(Node, self.name, self.address[1], self.log, opened, self._surroundings())
+        self.node = self._attempt(make)
+        if self.node is None:
+            return
         room.running[self] = None
         self.node.learn((address, *known) for address, known in list(self.disk.book.items()))
         self.node.learn((address, "you", None) for address in self.told)
