@@ -233,8 +233,10 @@ def nothing_is_lost(room: Room) -> None:
         frontier, held = machine.journal.frontier(), machine.journal.held()
         for (log, seq), raw in room.truth.shown.items():
             if room.truth.must_be_held(log, seq):
-                assert (log, seq) in held, f"a post is lost on {machine.name}"
-                assert held[log, seq] == raw, "a post was exchanged"
+                assert frontier.get(log, 0) >= seq, f"a post is lost on {machine.name}"
+                # A damaged page may hide from a scan what the index still finds.
+                found = held.get((log, seq)) or machine.journal.entry(log, seq)
+                assert found == raw, "a post was exchanged"
         if not (room.truth.excused or room.truth.withheld or room.truth.forked):
             assert machine.screen.placed == frontier, "held, but not shown"
         assert machine.screen.placed == machine.journal.placed(), "the screen is behind"
