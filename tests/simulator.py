@@ -524,7 +524,8 @@ class Machine:
         self.disk.damaged, self.disk.seal = False, None
         rescued = SimulatedJournal(self.disk, verify)
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as damaged:
-            damaged.deserialize(image)
+            if image:  # else it was lost after the damage was found
+                damaged.deserialize(image)
             refill(rescued, salvage(damaged))
         rescued.sync()
         return rescued
