@@ -6,10 +6,12 @@ It does nothing itself: `selchat.User` performs the actions, and tells what came
 with further events. Time and random numbers are handed in, so the same events give the
 same actions, to the byte.
 
-LINKS. An address is dialed until it answers. When TLS has proven which member is there,
-the dialer says Hello, unless it is linked to that member already: then it only came to
-prove the address, and closes. Of two links between two nodes, the one dialed by the
-smaller id stays; a link of an earlier run of the other node (another `instance`) never.
+LINKS. Which addresses are dialed, and when, is up to `Contacts`. When TLS has proven which
+member is there, the dialer says Hello, unless it is linked to that member already, or to as
+many as it wants: then it only came to prove the address, and closes. Of two links between two
+nodes, the one dialed by the smaller id stays; a link of an earlier run of the other node
+(another `instance`) never. Who is linked to as many as it can answers a Hello with its Peers,
+so that the caller knows where else to go, and a Bye.
 
 ADDRESSES TRAVEL. A Hello tells the port to call back on. Every node tells its peers whom
 it is linked to, with the addresses that it has itself dialed and found right (so nobody
@@ -19,7 +21,8 @@ smaller id at once, the larger one only if that did not happen.
 ENTRIES. A fresh link exchanges frontiers (Have). Each end then streams what the other
 lacks, oldest first, as fast as the link takes it: the journal is the queue. A new entry
 goes at once to every link, but for those peers that are linked to the one it came from:
-they have it from there, and get it from us only if they have not said so in time.
+they have it from there, and get it from us only if they have not said so in time. In a
+large room some links, at random, get it at once, and the others in the same way.
 A Have is sent for what is on the platter, so it also acknowledges.
 
 Lives here: decisions and what they need to remember. Never here: sockets, files, `time`,
@@ -35,6 +38,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import protocol
+from contacts import HEARSAY_S, Contacts, show
 from events import (
     Action,
     Address,
@@ -53,7 +57,6 @@ from events import (
     LinkSecured,
     MessageReceived,
     MessageSent,
-    OpenLink,
     PostsTyped,
     RememberAddress,
     RunParted,
@@ -87,9 +90,15 @@ from protocol import (
     Pong,
 )
 
-# A full mesh up to here; above it, a node dials this many and is dialed by as many again,
-# a random graph that stays connected (HyParView, Leitao 2007, needs log10(n) + 1).
+# A full mesh up to here; above it, a node dials until it has this many: a random graph that
+# stays connected (HyParView, Leitao 2007, needs log10(n) + 1).
 MAX_LINKS = 16
+# How many times that a node is linked to at most. If all of a growing room dial MAX_LINKS, each
+# has twice as many in the mean; with as many again, newcomers find most of them with room.
+MAX_LINKS_FACTOR = 3
+# To so many an entry of others is passed on at once, in a large room: of those that this
+# leaves out by chance (0.03 %, e^-8), each has it RELAY_S later.
+EAGER = 8
 # Ten times what a handshake takes over a slow satellite link.
 HANDSHAKE_S = 10.0
 # Half-open links from outside. A full one makes room by dropping its oldest, so a crowd
@@ -103,36 +112,18 @@ DEAD_S = 12.0
 SYNC_S = 0.1
 # Links come in bursts: one Peers message tells of all of a burst.
 PEERS_S = 0.05
-# The smaller id dials a member it hears of; the larger one waits this long for that.
-HEARSAY_S = 1.0
+# In a large room somebody comes or goes all the time, and nobody needs to know at once.
+PEERS_LARGE_S = 1.0
 # Longer than SYNC_S and a round trip: a peer that has an entry has said so by then.
 RELAY_S = 0.5
 # What was said this long before a link came up, to a node that was there, is live: it is
 # what somebody says who starts, says it, and finds us, in one breath.
 LIVE_S = 2.0
-# Dialing again: doubling from the first to the second, a random half of it off. What a
-# person named is worth asking four times a minute; what was only heard of is not.
-BACKOFF_S = 0.25
-BACKOFF_NAMED_S = 15.0
-BACKOFF_OTHERS_S = 600.0
 # A link that lived this long was a good one: its address starts again without back-off.
 GOOD_LINK_S = 5.0
-# Dials under way at once to addresses that no person named: a book full of black holes
-# then takes minutes, but nobody's turn.
-MAX_DIALS = 32
-# Of those, begun in so long a time: each costs a socket and a TLS object, a tenth of a
-# millisecond, and one that is refused at once is no longer under way.
-DIALS_AT_ONCE = 8
-DIALS_WITHIN_S = 0.01
-# An address that a peer says it listens on, and that never answered, is let go.
-PROOF_TRIES = 4
-# So is one that others only told of; it may be a lie. Its dials take a minute in all.
-HEARSAY_TRIES = 8
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
 MAX_LOGS_TOLD = 4096
-MAX_ADDRESSES = 1024  # as many as the address book keeps
-TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
@@ -182,21 +173,6 @@ class Link:
         return min(due, *self.deferred.values()) if self.deferred else due
 
 
-@dataclass
-class Known:
-    """What is known of one address."""
-
-    address: Address
-    source: str
-    member: bytes | None = None  # who answered there, or is said to
-    proven: bool = False  # we dialed it and found that member
-    answered: bool = False  # we did, in this run or an earlier one
-    is_self: bool = False
-    link: int | None = None  # being dialed, or up
-    failures: int = 0
-    next_try: float | None = None  # None: not to be dialed now
-
-
 class Mesh:
     """One node's part of the mesh. All its state is here."""
 
@@ -229,13 +205,12 @@ class Mesh:
         self.forks = dict(forks)
         self.links: dict[int, Link] = {}
         self.members: dict[bytes, Link] = {}  # links that are up, by who is there
-        self.known: dict[Address, Known] = {}
+        self.contacts = Contacts(self.members, max_links, random, may_dial, self._do)
         self.confirmed: dict[bytes, Frontier] = {}  # member -> our own logs it has on disk
         self._instance = instance
         self._random = random
         self._named = named
         self._max_links = max_links
-        self._may_dial = may_dial
         self._started, self._started_ms = started, started_ms
         # Entries up to a seq are history, unless their time (ms) is in a range.
         self._history = {log: (seq, range(0)) for log, seq in frontier.items()}
@@ -243,10 +218,6 @@ class Mesh:
         self._peers_at: float | None = None
         self._strangers = 0
         self._strangers_at = float("-inf")
-        self._leaving = False
-        self._dialing = 0  # OpenLinks whose LinkOpened has not come yet
-        self._dials_begun = 0  # to what no person named, until _dials_end
-        self._dials_end = float("-inf")
         self._actions: list[Action] = []
         self._now = 0.0
         self._due: float | None = None
@@ -273,10 +244,8 @@ class Mesh:
     def _earliest(self) -> float | None:
         times = [link.deadline() for link in self.links.values()]
         times += [at for at in (self._sync_at, self._peers_at) if at is not None]
-        more = self._may_dial_more()
-        for known in self.known.values():
-            if known.next_try is not None and (more or known.source == "you"):
-                times.append(known.next_try)
+        if (dial_at := self.contacts.deadline()) is not None:
+            times.append(dial_at)
         return min(times, default=None)
 
     def _wake_by(self, at: float) -> float:
@@ -303,100 +272,7 @@ class Mesh:
     # ------------------------------------------------------------ addresses
 
     def _address_learned(self, event: AddressLearned) -> None:
-        known = self._learn(event.address, event.source, event.member)
-        if known is not None:
-            known.failures = 0
-            known.answered = known.answered or event.member is not None
-            self._dial_soon(known, 0.0)
-            self._dial_due()
-
-    def _learn(self, address: Address, source: str, member: bytes | None) -> Known | None:
-        known = self.known.get(address)
-        if known is None:
-            if source != "you" and not self._may_dial(address):
-                return None
-            if len(self.known) >= MAX_ADDRESSES and not self._forget_one():
-                return None
-            known = self.known[address] = Known(address, source, member)
-            if source != "hearsay":  # anybody may say anything: it is kept once it was found true
-                self._do(RememberAddress(address, source, member, answered=False))
-        elif TRUST.index(source) > TRUST.index(known.source):
-            known.source = source
-            self._do(RememberAddress(address, source, member, answered=False))
-        hearsay = source == "hearsay" and known.source == "you"  # it must not shadow a person
-        if member is not None and not known.proven and not hearsay:
-            known.member = member
-        return known
-
-    def _forget_one(self) -> bool:
-        """Makes room, for some more to come as well: the addresses that failed most, of
-        those that no person named and where no linked member is."""
-        idle = [
-            known
-            for known in self.known.values()
-            if known.source != "you" and known.link is None and not self._settled(known)
-        ]
-        for known in sorted(idle, key=lambda known: -known.failures)[: MAX_ADDRESSES // 8]:
-            del self.known[known.address]
-        return bool(idle)
-
-    def _dial_soon(self, known: Known, wait_s: float) -> None:
-        if known.is_self or known.link is not None or self._settled(known):
-            return
-        at = self._now + wait_s
-        known.next_try = at if known.next_try is None else min(at, known.next_try)
-
-    def _settled(self, known: Known) -> bool:
-        """Nothing to be had from dialing it: proven, and linked to."""
-        return known.proven and known.member in self.members
-
-    def _may_dial_more(self) -> bool:
-        """Whether an address that no person named may be dialed now."""
-        dialing = sum(link.dialed and not link.up for link in self.links.values())
-        room = 2 * self._max_links + MAX_OPENING - len(self.links)
-        return self._dialing < min(MAX_DIALS - dialing, room)
-
-    def _dial_due(self) -> None:
-        due = [k for k in self.known.values() if k.next_try is not None and k.next_try <= self._now]
-        if self._now >= self._dials_end:
-            self._dials_end, self._dials_begun = self._now + DIALS_WITHIN_S, 0
-        # What a person named comes first, and waits for nothing; then what never failed.
-        for known in sorted(due, key=lambda known: (known.source != "you", known.failures)):
-            named = known.source == "you"
-            if self._leaving or not (named or self._may_dial_more()):
-                return
-            if not named and self._dials_begun >= DIALS_AT_ONCE:
-                known.next_try = self._dials_end
-                continue
-            known.next_try = None
-            if self._settled(known):
-                continue
-            if len(self.members) >= self._max_links and not named:
-                if known.member not in self.members:
-                    known.next_try = self._now + BACKOFF_NAMED_S  # there may be room by then
-                    continue
-            known.link = -1  # until LinkOpened tells its number
-            self._dialing += 1
-            self._dials_begun += not named
-            self._do(OpenLink(known.address))
-
-    def _dial_again(self, known: Known, reason: str) -> None:
-        known.link, known.next_try = None, None
-        known.failures += 1
-        if self._settled(known) or known.is_self:
-            return
-        tried = known.failures >= PROOF_TRIES and known.source != "you"
-        if tried and known.member in self.members:
-            return  # its member called us and can't be called back
-        if known.failures >= HEARSAY_TRIES and known.source == "hearsay" and not known.answered:
-            del self.known[known.address]
-            return
-        if known.source == "you" and known.failures == 1 and not known.proven:
-            self._notice(f"{_show(known.address)} does not answer yet ({reason}); trying on")
-        cap = BACKOFF_NAMED_S if known.source == "you" else BACKOFF_OTHERS_S
-        # The exponent is bounded only so that the power is; the cap comes much earlier.
-        wait_s = min(cap, BACKOFF_S * 2.0 ** min(known.failures, 30))
-        known.next_try = self._now + wait_s * self._random.uniform(0.5, 1.0)
+        self.contacts.learn(event.address, event.source, event.member, self._now)
 
     # ------------------------------------------------------------ links
 
@@ -404,9 +280,7 @@ class Mesh:
         link = Link(event.link, event.address, event.dialed, self._now)
         self.links[link.id] = link
         if event.dialed:
-            self._dialing -= 1
-            if event.address in self.known:
-                self.known[event.address].link = link.id
+            self.contacts.opened(event.address, link.id)
             return
         opening = [other for other in self.links.values() if not (other.dialed or other.up)]
         if len(opening) > MAX_OPENING:
@@ -420,27 +294,26 @@ class Mesh:
         link.member = event.member
         if not link.dialed:
             return  # the dialer speaks first, or has only come to prove our address
-        known = self._proven(link, event.member)
+        contact, news = self.contacts.proven(link.address, link.id, event.member)
         if event.member == self.me:
-            known.is_self = True
-            if known.source == "you":
-                self._notice(f"{_show(link.address)} is this very node")
-        elif not any(other.greeted for other in self._links_to(event.member)):
+            contact.is_self = True
+            if contact.named:
+                self._notice(f"{show(link.address)} is this very node")
+            self._close(link)
+            return
+        self._do(RememberAddress(link.address, contact.source, event.member, answered=True))
+        if news:
+            self._tell_peers()
+        greeted = any(other.greeted for other in self._links_to(event.member))
+        if greeted or not (contact.named or contact.exploring or self._wants_more()):
+            self._close(link)
+        else:
             link.greeted = True
             self._do(SendMessage(link.id, self._hello()))
-            return
-        self._close(link)
 
-    def _proven(self, link: Link, member: bytes) -> Known:
-        known = self.known.setdefault(link.address, Known(link.address, "hearsay"))
-        known.link = link.id
-        news = (known.member, known.proven) != (member, True)
-        known.member, known.proven, known.answered = member, True, True
-        if member != self.me:
-            self._do(RememberAddress(link.address, known.source, member, answered=True))
-            if news:
-                self._tell_peers()
-        return known
+    def _wants_more(self) -> bool:
+        """Whether there are fewer links than are wanted, with those that are about to be."""
+        return sum(link.up or link.greeted for link in self.links.values()) < self._max_links
 
     def _links_to(self, member: bytes) -> list[Link]:
         return [link for link in self.links.values() if link.member == member]
@@ -461,10 +334,11 @@ class Mesh:
                 if loser is link:
                     return
         if member not in self.members and not self._has_room(link):
+            self._do(SendMessage(link.id, self._peers()))
             self._do(SendMessage(link.id, Bye("full: linked to as many as it can")))
             self._close(link)
-            if link.dialed and link.address in self.known:
-                self._dial_again(self.known[link.address], "full")
+            if link.dialed:
+                self.contacts.failed(link.address, "full", self._now)
             return
         if not link.greeted:
             link.greeted = True
@@ -474,23 +348,36 @@ class Mesh:
     def _has_room(self, link: Link) -> bool:
         """Whether one more member may be linked. One whom our user named always may: the
         newest of those whom nobody named goes instead."""
-        if len(self.members) < 2 * self._max_links:
+        if len(self.members) < MAX_LINKS_FACTOR * self._max_links:
             return True
         if not self._is_named(link):
             return False
         for other in reversed(self.members.values()):
             if not self._is_named(other):
-                self._do(SendMessage(other.id, Bye("full: it has to make room")))
-                self._close(other, "had to make room")
+                self._make_room(other)
                 return True
         return False
 
+    def _make_room(self, link: Link) -> None:
+        self._do(SendMessage(link.id, Bye("full: it has to make room")))
+        self._close(link, "had to make room")
+
+    def _exchange_for(self, link: Link) -> None:
+        """`link` came of exploring: another one, that was dialed as well, goes for it."""
+        others = [
+            other
+            for other in self.members.values()
+            if other is not link and other.dialed and not self._is_named(other)
+        ]
+        if others and len(self.members) > self._max_links:
+            self._make_room(self._random.choice(others))
+
     def _is_named(self, link: Link) -> bool:
         """By what is proven: any caller can claim to listen where our user's friend does."""
-        known = self.known.get(link.listening)
-        if known is None or known.source != "you":
+        contact = self.contacts.known.get(link.listening)
+        if contact is None or not contact.named:
             return False
-        return link.dialed or (known.proven and known.member == link.member)
+        return link.dialed or (contact.proven and contact.member == link.member)
 
     def _loser(self, old: Link, new: Link) -> Link:
         assert new.hello is not None and new.member is not None
@@ -513,13 +400,14 @@ class Mesh:
         link.telling.extend(_first_haves(self._heads(self.frontier)))
         link.telling.extend(self.forks.values())
         self._feed(link)
+        if self._is_large():  # the others are told later
+            self._do(SendMessage(link.id, self._peers()))
         self._tell_peers()
-        if not link.dialed and hello.port:
-            known = self._learn((link.address[0], hello.port), "link", member)
-            if known is not None:
-                # The others may do it at the same moment: a random while apart.
-                self._dial_soon(known, self._random.uniform(0.0, PEERS_S))
-                self._dial_due()
+        if link.dialed:
+            if self.contacts.is_up(link.address):
+                self._exchange_for(link)
+        elif hello.port:
+            self.contacts.called_from((link.address[0], hello.port), member, self._now, PEERS_S)
 
     def _close(self, link: Link, reason: str = "", *, swap: bool = False) -> None:
         self._do(CloseLink(link.id))
@@ -529,11 +417,8 @@ class Mesh:
         """`swap`: another link to the same member takes its place."""
         del self.links[link.id]
         self._due_is_known = False
-        known = self.known.get(link.address) if link.dialed else None
-        if known is not None and known.link == link.id:
-            known.link = None
-            if not (self._settled(known) or known.is_self):
-                known.next_try = self._now + HEARSAY_S
+        if link.dialed:
+            self.contacts.ended(link.address, link.id, self._now)
         if link.member is None or self.members.get(link.member) is not link or swap:
             return
         del self.members[link.member]
@@ -541,10 +426,7 @@ class Mesh:
         self._do(ShowLink("down", link.member, link.hello.name, link.listening, reason))
         self._tell_peers()
         good = self._now - link.up_since >= GOOD_LINK_S
-        for known in list(self.known.values()):
-            if known.member == link.member and known.link is None and not self._leaving:
-                known.failures = 0 if good else known.failures
-                self._dial_again(known, reason)
+        self.contacts.lost(link.member, reason, self._now, was_good=good)
 
     def _link_closed(self, event: LinkClosed) -> None:
         link = self.links.get(event.link)
@@ -557,20 +439,18 @@ class Mesh:
         if not was_up and not link.dialed and (event.fault or link.member is None):
             self._stranger(link, event.reason)
         self._gone(link, event.reason)
-        known = self.known.get(link.address)
-        if link.dialed and not was_up and known is not None:
-            self._dial_again(known, event.reason)
+        if link.dialed and not was_up:
+            self.contacts.failed(link.address, event.reason, self._now)
 
     def _fault(self, link: Link, reason: str) -> None:
         """The far end broke the protocol: one notice, and the link ends."""
         name = link.hello.name[:40] if link.hello else "a node"
-        self._notice(f"{name} at {_show(link.address)} sent {reason}; link closed")
+        self._notice(f"{name} at {show(link.address)} sent {reason}; link closed")
         self._do(SendMessage(link.id, Bye(f"you sent {reason}")))
-        known = self.known.get(link.address) if link.dialed else None
         was_up = link.up
         self._close(link, f"sent {reason}")
-        if known is not None and not was_up:
-            self._dial_again(known, reason)
+        if link.dialed and not was_up:
+            self.contacts.failed(link.address, reason, self._now)
 
     def _stranger(self, link: Link, reason: str) -> None:
         self._strangers += 1
@@ -591,6 +471,8 @@ class Mesh:
             self._on_hello(link, message)
         elif isinstance(message, Bye):
             self._link_closed_by(link, message.reason)
+        elif isinstance(message, Peers) and link.dialed and link.greeted:
+            self._on_peers(link, message)  # also where that and a Bye are all that it answers
         elif not link.up:
             self._fault(link, f"{type(message).__name__} before its Hello")
         elif isinstance(message, Entries):
@@ -645,29 +527,25 @@ class Mesh:
         self._due_is_known = False
         link.linked = frozenset(peer.member for peer in peers.peers)
         for member, host, port in peers.peers:
-            if not host or not port or member == self.me:
-                continue
-            known = self._learn((host, port), "hearsay", member)
-            if known is not None and member not in self.members:
+            if host and port and member != self.me:
                 wait_s = 0.0 if self.me < member else HEARSAY_S
-                # It is there, so it is worth asking, but not at each mention.
-                self._dial_soon(known, BACKOFF_NAMED_S if known.failures else wait_s)
-        self._dial_due()
+                self.contacts.hear((host, port), member, self._now, wait_s)
+        self.contacts.dial(self._now)
 
     def _heads(self, logs: Iterable[Log]) -> list[Head]:
         return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]
 
+    def _is_large(self) -> bool:
+        return len(self.members) > self._max_links
+
     def _tell_peers(self) -> None:
         if self._peers_at is None:
-            self._peers_at = self._now + PEERS_S
+            self._peers_at = self._now + (PEERS_LARGE_S if self._is_large() else PEERS_S)
 
     def _peers(self) -> Peers:
-        proven: dict[bytes | None, Address] = {}
-        for known in self.known.values():
-            if known.proven:
-                proven.setdefault(known.member, known.address)
         linked = list(self.members)[: protocol.MAX_PEERS]
-        return Peers(tuple(Peer(member, *proven.get(member, ("", 0))) for member in linked))
+        where = self.contacts.where(linked)
+        return Peers(tuple(Peer(member, *where.get(member, ("", 0))) for member in linked))
 
     # ------------------------------------------------------------ entries
 
@@ -690,16 +568,26 @@ class Mesh:
             self._sync_at = self._wake_by(self._now + SYNC_S)
         if source is not None:
             source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
+        lack: list[Link] = []  # it, and not about to get it from its source
         for link in self.members.values():
             if event.link is not None:
                 link.untold[event.log] = None
             if link is source or not link.told_all or link.sent.get(event.log, 0) >= event.seq:
                 continue
             if source is not None and source.member in link.linked:
-                link.deferred.setdefault(event.log, self._wake_by(self._now + RELAY_S))
+                self._defer(link, event.log)
             else:
-                link.lacking[event.log] = None
-                self._feed(link)
+                lack.append(link)
+        if source is not None and len(lack) > EAGER:
+            self._random.shuffle(lack)
+            while len(lack) > EAGER:
+                self._defer(lack.pop(), event.log)
+        for link in lack:
+            link.lacking[event.log] = None
+            self._feed(link)
+
+    def _defer(self, link: Link, log: Log) -> None:
+        link.deferred.setdefault(log, self._wake_by(self._now + RELAY_S))
 
     def _show(self, placed: tuple[Entry, ...]) -> None:
         self._do(ShowPosts(placed, tuple(map(self.is_history, placed))))
@@ -826,7 +714,7 @@ class Mesh:
             peers = self._peers()
             for link in self.members.values():
                 self._do(SendMessage(link.id, peers))
-        self._dial_due()
+        self.contacts.dial(self._now)
 
     def _check(self, link: Link) -> None:
         for log in _due(link.deferred, self._now):
@@ -846,7 +734,7 @@ class Mesh:
             self._do(SendMessage(link.id, Ping()))
 
     def _left(self, event: Left) -> None:
-        self._leaving = True
+        self.contacts.leave()
         for link in list(self.links.values()):
             if link.up:
                 self._do(SendMessage(link.id, Bye("goodbye")))
@@ -894,8 +782,3 @@ def _first_haves(heads: list[Head]) -> Iterator[Have]:
 
 def _due(times: dict[Log, float], now: float) -> list[Log]:
     return [log for log, at in times.items() if at <= now]
-
-
-def _show(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -24,8 +24,9 @@ THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accept
     4. dialer -> listener   frame Hello; then listener -> dialer frame Hello
     5. both                 frame Have (its whole frontier), and from then on anything
 
-A dialer that finds at step 4 that it is linked to that member already (or that it
-called itself) closes without a Hello: the address is proven all the same.
+A dialer that finds at step 4 that it is linked to that member already, or to as many as it
+wants (or that it called itself), closes without a Hello: the address is proven all the same.
+A listener that is linked to as many as it can answers with PEERS and BYE instead of its Hello.
 
 FRAMES, inside TLS
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import contacts
 import events
 import mesh
 from tests import invariants
@@ -20,7 +21,7 @@ SECONDS_PER_POST = 2.0  # of the whole room
 # Who was given only addresses of members that are gone by now is told another by its user.
 LOST_S = 60.0
 # A peer is found dead, another one is dialed, and if it is off power that takes longest.
-PEACE_S = mesh.DEAD_S + 2 * mesh.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
+PEACE_S = mesh.DEAD_S + 2 * contacts.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
 QUIET_S = 2.0  # for what is acknowledged and passed on late
 FEWEST_LINKS = 4  # log10(1,000) + 1, as HyParView has it, or everybody there is
 
@@ -112,7 +113,7 @@ class Churn:
         """What is to be true at any time; and users help those that find nobody."""
         for machine, links in self._links().items():
             invariants.memory_is_bounded(machine)
-            assert links <= 2 * mesh.MAX_LINKS, f"{machine.name} has {links} links"
+            assert links <= invariants.MOST_LINKS, f"{machine.name} has {links} links"
             self.most_links = max(self.most_links, links)
             if links:
                 self._alone_since.pop(machine, None)
@@ -163,7 +164,9 @@ class Churn:
     def summary(self) -> str:
         links = self._links() or {self.room.machines[0]: 0}
         entries = self.sent["SendEntries"] / max(1, self.posts * self.nodes)
-        known = max((len(m.node.mesh.known) for m in self.room.running if m.node), default=0)
+        known = max(
+            (len(m.node.mesh.contacts.known) for m in self.room.running if m.node), default=0
+        )
         few = sum(count < FEWEST_LINKS for count in links.values())
         sent = ", ".join(f"{kind} {self.sent[kind]:,}" for kind in sorted(self.sent))
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import contacts
 import events
 import mesh
 import net
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A link's own books (queue, deferred, lacking) beside what its Link queues.
 QUEUED_BYTES = net.MAX_QUEUED_BYTES + protocol.MAX_FRAME_BYTES
+MOST_LINKS = mesh.MAX_LINKS_FACTOR * mesh.MAX_LINKS
 HEARTBEATS = (protocol.Ping, protocol.Pong)
 # To one address in a second: what the back-off allows, and what people and hearsay may add.
 DIALS_PER_S = 20
@@ -155,18 +157,24 @@ def acknowledged_is_kept(machine: Machine, frontier: Frontier) -> None:
         assert frontier.get(log, 0) >= seq, f"{machine.name} lost what it had acknowledged"
 
 
-def excuse(machine: Machine) -> None:
+def excuse(machine: Machine, *, liars_only: bool = False) -> None:
     """To be called before `machine`'s disk loses something that had been on the platter:
-    what nobody else has on theirs may be gone for good."""
+    what nobody else has on theirs may be gone for good. Or before it loses what had not:
+    an author that is honest has that on its own platter, a liar need not have it at all."""
     truth = machine.room.truth
+    liars = [other.member for other in machine.room.machines if not other.honest]
+    if liars_only and not liars:
+        return
     others: Frontier = {}
     for other in machine.room.machines:
-        if other is not machine and other.honest:
+        if other.honest and (liars_only or other is not machine):
             for log, seq in other.disk.frontier().items():
                 others[log] = max(seq, others.get(log, 0))
     for log in {log: None for log, _ in truth.shown}:
-        truth.excused[log] = min(others.get(log, 0), truth.excused.get(log, 2**63))
-    machine.receipts.clear()
+        if not liars_only or log[: protocol.MEMBER_BYTES] in liars:
+            truth.excused[log] = min(others.get(log, 0), truth.excused.get(log, 2**63))
+    if not liars_only:
+        machine.receipts.clear()
 
 
 def memory_is_bounded(machine: Machine) -> None:
@@ -176,8 +184,10 @@ def memory_is_bounded(machine: Machine) -> None:
         return
     for connection in node.connections.values():
         assert connection.link.queued_bytes <= QUEUED_BYTES, "a link queues more than it may"
-    assert len(node.connections) <= 2 * mesh.MAX_LINKS + mesh.MAX_OPENING + mesh.MAX_DIALS
-    assert len(node.mesh.known) <= mesh.MAX_ADDRESSES, "more addresses than are to be remembered"
+    assert len(node.connections) <= MOST_LINKS + mesh.MAX_OPENING + contacts.MAX_DIALS
+    assert len(node.mesh.contacts.known) <= contacts.MAX_ADDRESSES, (
+        "more addresses than are to be remembered"
+    )
     assert len(node.mesh.links) == len(node.connections), "links and connections are not the same"
 
 
@@ -315,6 +325,20 @@ def every_queue_is_drained(room: Room) -> None:
         for link in machine.node.mesh.members.values():
             waiting = (link.lacking, link.deferred, link.untold, link.telling)
             assert not any(waiting) and not link.feeding, "something that is never sent"
+
+
+def nobody_is_left_to_dial(room: Room) -> bool:
+    """Everybody has found out of every address of the room who is there, or given up."""
+    for machine in room.up():
+        assert machine.node is not None
+        mesh = machine.node.mesh
+        for contact in map(mesh.contacts.known.get, room.listeners):
+            found = contact and contact.proven and contact.member in mesh.members
+            if contact and contact.next_try is not None and not found:
+                return False
+        if not all(link.up for link in mesh.links.values() if link.address in room.listeners):
+            return False
+    return True
 
 
 def silence(room: Room, seconds: float) -> None:

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
+import contacts
 import mesh
 import protocol
 from protocol import Entries, Have, Head, Peer, Peers, Ping
 from tests import invariants
-from tests.simulator import Machine, Room, sign
+from tests.simulator import REST_S, Machine, Room, sign
 
 TROUBLE_S = 8.0
 # After the last fault: a peer is found dead, its address is dialed at the longest back-off,
 # the dial is found to lead nowhere, and is tried again.
-PEACE_S = mesh.DEAD_S + 2 * mesh.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
+PEACE_S = mesh.DEAD_S + 2 * contacts.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
 QUIET_S = 12.0  # two heartbeats long
 LIARS = 0.3  # of the plans have one member that lies
 DEATHS = 0.2  # of the plans end with one machine gone for good
@@ -378,6 +380,9 @@ class Ordeal:
         spoiled = self.faults["flip bits"] > 0
         assert spoiled or not room.rescues, "damage is found where there is none"
         room.check()
+        settled = partial(invariants.nobody_is_left_to_dial, room)
+        assert room.run_until(settled, PEACE_S), "somebody is dialed without end"
+        room.run(REST_S)  # the others are told of what was found
         invariants.silence(room, QUIET_S)
         if room.random.random() < DEATHS:
             invariants.the_dead_are_missed(room)

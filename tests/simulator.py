@@ -102,7 +102,7 @@ class Disk:
             image.deserialize(self.platter)
             try:
                 return dict(image.execute(query).fetchall())
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter of what it names
                 return {}  # so damaged that nothing of it can be relied on
 
 
@@ -572,6 +572,7 @@ class Machine:
         for sock in list(self.sockets.values()):
             sock.vanish()
         self._end_process()
+        invariants.excuse(self, liars_only=True)
         self.disk.lose_what_is_not_synced()
 
     def _end_process(self) -> None:

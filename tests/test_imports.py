@@ -18,10 +18,11 @@ OURS: list[str] = PROJECT["tool"]["setuptools"]["py-modules"]
 MAY_IMPORT = {
     "addresses": set(),
     "commands": set(),
+    "contacts": {"events", "protocol"},
     "events": {"protocol"},
     "identity": set(),
     "journal": {"protocol"},
-    "mesh": {"events", "protocol"},
+    "mesh": {"contacts", "events", "protocol"},
     "net": {"protocol"},
     "node": {"events", "journal", "mesh", "net", "protocol"},
     "protocol": set(),
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "selchat": {"addresses", "journal", "net", "protocol", "terminal", "text", "user"},
     "terminal": {"text"},
     "text": set(),
-    "user": set(OURS) - {"mesh", "selchat", "user"},
+    "user": set(OURS) - {"contacts", "mesh", "selchat", "user"},
 }
 # Who may import which of ours for its types alone, besides.
 MAY_KNOW = {"commands": {"user"}}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import contacts
 import events
 import mesh
 import protocol
@@ -185,14 +186,14 @@ def tries(source: str, seed: int, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("source", "cap"), [("you", mesh.BACKOFF_NAMED_S), ("hearsay", mesh.BACKOFF_OTHERS_S)]
+    ("source", "cap"), [("you", contacts.BACKOFF_NAMED_S), ("hearsay", contacts.BACKOFF_OTHERS_S)]
 )
 def test_back_off_doubles_up_to_its_cap_and_goes_on_for_ever(source: str, cap: float) -> None:
     at = tries(source, 1, 200_000.0)
     waits = [after - before for before, after in pairwise(at)]
     assert len(waits) > 300
     for number, wait in enumerate(waits, 1):
-        full = min(cap, mesh.BACKOFF_S * 2.0 ** min(number, 30))
+        full = min(cap, contacts.BACKOFF_S * 2.0 ** min(number, 30))
         assert full / 2 <= wait <= full + 1e-6
     assert len({round(wait, 6) for wait in waits[-100:]}) > 90  # no two wait alike
 
@@ -257,7 +258,7 @@ def test_a_callers_address_that_never_answers_is_let_go() -> None:
                 link = next(numbers)
                 script.do(LinkOpened(link, ZOE_AT, dialed=True), LinkClosed(link, "refused"))
         script.do(MessageReceived(1, protocol.Pong()))
-    assert dials == mesh.PROOF_TRIES and ZOE in script.mesh.members
+    assert dials == contacts.PROOF_TRIES and ZOE in script.mesh.members
 
 
 def test_who_hears_of_a_member_dials_it_at_once_with_the_smaller_id_and_later_otherwise() -> None:
@@ -282,10 +283,10 @@ def test_a_member_that_failed_and_is_heard_of_again_is_asked_soon() -> None:
     script = Script()
     script.link(BOB, 1)
     script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
-    known = script.mesh.known[ZOE_AT]
-    known.failures, known.link, known.next_try = 20, None, script.now + mesh.BACKOFF_OTHERS_S
+    known = script.mesh.contacts.known[ZOE_AT]
+    known.failures, known.link, known.next_try = 20, None, script.now + contacts.BACKOFF_OTHERS_S
     script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
-    assert known.next_try == script.now + mesh.BACKOFF_NAMED_S
+    assert known.next_try == script.now + contacts.BACKOFF_NAMED_S
 
 
 # Which link stays
@@ -456,7 +457,7 @@ def test_an_address_that_was_only_told_of_and_never_answers_is_let_go() -> None:
     script.link(ANN, 1)
     actions = script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
     dials = 0
-    while ZOE_AT in script.mesh.known:
+    while ZOE_AT in script.mesh.contacts.known:
         if OpenLink(ZOE_AT) in actions:
             dials += 1
             script.do(LinkOpened(1 + dials, ZOE_AT, dialed=True))
@@ -464,7 +465,7 @@ def test_an_address_that_was_only_told_of_and_never_answers_is_let_go() -> None:
         script.do(MessageReceived(1, Ping()))
         actions = [action for _, action in script.sleep(0.1)]
         assert script.now < 100.0
-    assert dials == mesh.HEARSAY_TRIES
+    assert dials == contacts.HEARSAY_TRIES
 
 
 def test_a_dialed_link_has_10_seconds_for_its_handshake() -> None:
@@ -565,7 +566,7 @@ def test_a_goodbye_is_no_fault_and_its_reason_is_shown() -> None:
 def test_a_lost_link_that_was_good_is_dialed_again_without_back_off() -> None:
     script = Script()
     script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
-    script.mesh.known[ZOE_AT].failures = 9
+    script.mesh.contacts.known[ZOE_AT].failures = 9
     script.do(LinkSecured(1, ZOE), MessageReceived(1, Hello("zoe", 5000, 7)))
     script.sleep(5.5)
     script.play("""
@@ -881,73 +882,148 @@ def test_a_node_with_enough_links_dials_only_what_its_user_names() -> None:
     assert script.do(AddressLearned(BOB_AT, "you"))[1:] == [OpenLink(BOB_AT)]
 
 
-def test_a_node_that_lost_links_dials_what_it_had_no_room_for() -> None:
+def test_a_node_that_lost_links_dials_at_once_what_it_had_no_room_for() -> None:
     script = Script(max_links=2)
     script.link(member(1), 1)
     script.link(member(2), 2)
     script.do(AddressLearned(ZOE_AT, "hearsay", ZOE), LinkClosed(2, "closed"))
-    due = [action for _, action in script.sleep(20.0) if isinstance(action, OpenLink)]
-    assert due == [OpenLink(ZOE_AT)]
+    assert (script.now, OpenLink(ZOE_AT)) in script.sleep(0.0)
 
 
-def test_a_node_with_twice_its_links_turns_a_new_member_away_but_not_one_that_it_has() -> None:
-    script = Script(max_links=2)
-    for number in range(1, 5):
+def test_a_full_node_tells_a_new_member_of_others_and_turns_only_those_away_it_has_not() -> None:
+    script = Script(max_links=1)
+    for number in range(1, 4):
         script.link(member(number), number)
+    script.do(LinkOpened(4, BOB_AT, dialed=True), LinkSecured(4, member(1)))  # to prove it
     script.do(LinkOpened(5, ZOE_AT, dialed=False), LinkSecured(5, ZOE))
     script.do(LinkOpened(6, ZOE_AT, dialed=False), LinkSecured(6, member(1)))
-    script.play("""
-        0.200 >> MessageReceived(5, Hello("zoe", 0, 7))
-              << SendMessage(5, Bye("full: linked to as many as it can"))
-              << CloseLink(5)
-              >> MessageReceived(6, Hello("again", 0, 7))
-              << CloseLink(1)
-              << SendMessage(6, MY_HELLO)
-              << SendMessage(6, Have(()))
-    """)
+    linked = (Peer(member(1), *BOB_AT), Peer(member(2), "", 0), Peer(member(3), "", 0))
+    assert script.do(MessageReceived(5, Hello("zoe", 0, 7))) == [
+        SendMessage(5, Peers(linked)),
+        SendMessage(5, protocol.Bye("full: linked to as many as it can")),
+        CloseLink(5),
+    ]
+    actions = script.do(MessageReceived(6, Hello("again", 0, 7)))
+    assert actions[:3] == [CloseLink(1), SendMessage(6, MY_HELLO), SendMessage(6, Have(()))]
 
 
-def test_a_full_node_asks_an_address_that_its_user_named_ever_more_rarely() -> None:
+def test_who_is_turned_away_dials_those_it_is_told_of_and_asks_again_later() -> None:
+    script = Script()
+    script.do(AddressLearned(BOB_AT, "you"), LinkOpened(1, BOB_AT, dialed=True))
+    script.do(LinkSecured(1, BOB))
+    told = script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),))))
+    assert told == [OpenLink(ZOE_AT)]
+    assert script.do(MessageReceived(1, protocol.Bye("full"))) == [CloseLink(1)]
+    assert OpenLink(BOB_AT) in [action for _, action in script.sleep(1.0)]
+
+
+def test_whom_a_user_named_and_who_is_full_is_left_alone_by_a_node_with_enough_links() -> None:
     script = Script(max_links=1)
     script.link(member(1), 1)
-    script.link(member(2), 2)
-    for number in (1, 2):  # whom our user named as well, and who were found there
-        at = ("10.0.0.9", 40_000 + number)
-        script.do(AddressLearned(at, "you"))
-        script.mesh.known[at].proven, script.mesh.known[at].member = True, member(number)
-    script.do(AddressLearned(ZOE_AT, "you"))
-    known = script.mesh.known[ZOE_AT]
-    for number in range(3, 13):
-        script.do(LinkOpened(number, ZOE_AT, dialed=True), LinkSecured(number, ZOE))
-        script.do(MessageReceived(number, Hello("zoe", 0, 7)))
-        assert known.next_try is not None
-        script.now = known.next_try
-        script.do(MessageReceived(1, protocol.Pong()), MessageReceived(2, protocol.Pong()))
-        wait, before = known.next_try - script.now, known.failures
-        script.sleep(wait)
-    assert before == 10 and ZOE not in script.mesh.members
+    script.do(AddressLearned(BOB_AT, "you"), LinkOpened(2, BOB_AT, dialed=True))
+    script.do(LinkSecured(2, BOB), MessageReceived(2, protocol.Bye("full")))
+    assert script.mesh.contacts.known[BOB_AT].next_try is None
+
+
+def test_a_node_with_enough_links_only_proves_what_it_had_begun_to_dial() -> None:
+    script = Script(max_links=2)
+    for number, at in ((1, ANN_AT), (2, BOB_AT), (3, ZOE_AT)):
+        script.do(AddressLearned(at, "hearsay"), LinkOpened(number, at, dialed=True))
+    assert SendMessage(1, MY_HELLO) in script.do(LinkSecured(1, ANN))
+    assert SendMessage(2, MY_HELLO) in script.do(LinkSecured(2, BOB))
+    assert script.do(LinkSecured(3, ZOE))[1:] == [CloseLink(3)]  # two are about to be up
+    assert script.mesh.contacts.known[ZOE_AT].proven
+
+
+def test_a_node_with_enough_links_exchanges_one_from_time_to_time() -> None:
+    script = Script(max_links=2)
+    for number, at in ((1, ANN_AT), (2, BOB_AT)):
+        script.do(AddressLearned(at, "hearsay"), LinkOpened(number, at, dialed=True))
+        script.do(LinkSecured(number, member(number)))
+        script.do(MessageReceived(number, Hello(f"member {number}", 0, number)))
+    script.do(AddressLearned(ZOE_AT, "hearsay", ZOE))
+    explored = 0.0
+    while not explored:
+        script.do(MessageReceived(1, Ping()), MessageReceived(2, Ping()))
+        explored = sum(at for at, action in script.sleep(1.0) if action == OpenLink(ZOE_AT))
+        assert script.now <= 1.6 * contacts.EXPLORE_S
+    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkSecured(3, ZOE))
+    actions = script.do(MessageReceived(3, Hello("zoe", 0, 3)))
+    assert sum(isinstance(action, CloseLink) for action in actions) == 1
+    assert len(script.mesh.members) == 2 and ZOE in script.mesh.members
+
+
+def test_exploring_ends_no_link_that_its_user_named_or_that_called() -> None:
+    script = Script(max_links=2)
+    script.link(member(1), 1)
+    script.do(AddressLearned(BOB_AT, "you"), LinkOpened(2, BOB_AT, dialed=True))
+    script.do(LinkSecured(2, BOB), MessageReceived(2, Hello("bob", 0, 2)))
+    script.do(AddressLearned(ZOE_AT, "hearsay", ZOE))
+    script.mesh.contacts.known[ZOE_AT].exploring = True
+    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkSecured(3, ZOE))
+    actions = script.do(MessageReceived(3, Hello("zoe", 0, 3)))
+    assert not any(isinstance(action, CloseLink) for action in actions)
+    assert len(script.mesh.members) == 3
+
+
+def test_in_a_large_room_peers_are_told_of_changes_once_a_second_and_newcomers_at_once() -> None:
+    script = Script(max_links=2)
+    for number in range(1, 4):
+        script.link(member(number), number)
+    script.sleep(contacts.HEARSAY_S)
+    script.do(LinkOpened(4, ZOE_AT, dialed=False), LinkSecured(4, ZOE))
+    actions = script.do(MessageReceived(4, Hello("zoe", 0, 4)))
+    linked = Peers(tuple(Peer(who, "", 0) for who in (*map(member, range(1, 4)), ZOE)))
+    assert SendMessage(4, linked) in actions
+    started, told = script.now, script.sleep(2.0)
+    assert [action for _, action in told] == [SendMessage(number, linked) for number in range(1, 5)]
+    assert all(at == pytest.approx(started + mesh.PEERS_LARGE_S) for at, _ in told)
+
+
+def test_in_a_large_room_an_entry_is_passed_on_to_some_at_once_and_to_the_others_in_time() -> None:
+    script = Script()
+    for number in range(1, 17):
+        script.link(member(number), number)
+    at_once = script.do(RunStored(1, BOB_LOG, 1))
+    assert len(at_once) == mesh.EAGER
+    sent = [*at_once, *(action for _, action in script.sleep(1.0))]
+    links = [action.link for action in sent if isinstance(action, SendEntries)]
+    assert sorted(links) == list(range(2, 17))
 
 
 def test_a_full_node_makes_room_for_whom_its_user_named() -> None:
     script = Script(max_links=1)
-    script.link(member(1), 1)
-    script.link(member(2), 2)
+    for number in range(1, 4):
+        script.link(member(number), number)
     script.do(AddressLearned(ZOE_AT, "you"))
-    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkSecured(3, ZOE))
-    done = script.do(MessageReceived(3, Hello("zoe", 0, 7)))
-    assert CloseLink(2) in done
-    assert list(script.mesh.members) == [member(1), ZOE]
+    script.do(LinkOpened(4, ZOE_AT, dialed=True), LinkSecured(4, ZOE))
+    done = script.do(MessageReceived(4, Hello("zoe", 0, 7)))
+    assert CloseLink(3) in done
+    assert list(script.mesh.members) == [member(1), member(2), ZOE]
+
+
+def test_a_node_full_of_whom_its_user_named_has_no_room_for_one_more() -> None:
+    script = Script(max_links=1)
+    for number in range(1, 4):
+        script.link(member(number), number)
+        at = ("10.0.0.9", 40_000 + number)
+        script.do(AddressLearned(at, "you"), LinkOpened(10 + number, at, dialed=True))
+        script.do(LinkSecured(10 + number, member(number)))
+    script.do(AddressLearned(ZOE_AT, "you"))
+    script.do(LinkOpened(4, ZOE_AT, dialed=True), LinkSecured(4, ZOE))
+    assert CloseLink(4) in script.do(MessageReceived(4, Hello("zoe", 0, 7)))
+    assert script.mesh.contacts.known[ZOE_AT].next_try is None
 
 
 def test_who_claims_to_listen_where_a_friend_of_our_user_does_displaces_nobody() -> None:
     script = Script(max_links=1)
     script.do(AddressLearned(ZOE_AT, "you"))
-    script.link(member(1), 1)
-    script.link(member(2), 2)
-    script.do(LinkOpened(3, (ZOE_AT[0], 41_000), dialed=False), LinkSecured(3, BOB))
-    done = script.do(MessageReceived(3, Hello("zoe", ZOE_AT[1], 7)))
-    assert CloseLink(3) in done
-    assert list(script.mesh.members) == [member(1), member(2)]
+    for number in range(1, 4):
+        script.link(member(number), number)
+    script.do(LinkOpened(4, (ZOE_AT[0], 41_000), dialed=False), LinkSecured(4, BOB))
+    done = script.do(MessageReceived(4, Hello("zoe", ZOE_AT[1], 7)))
+    assert CloseLink(4) in done
+    assert list(script.mesh.members) == [member(1), member(2), member(3)]
 
 
 def test_hearsay_keeps_nobody_from_dialing_what_the_user_named() -> None:
@@ -957,7 +1033,7 @@ def test_hearsay_keeps_nobody_from_dialing_what_the_user_named() -> None:
     for number in range(2, 12):
         script.do(LinkOpened(number, ZOE_AT, dialed=True), LinkClosed(number, "refused"))
         script.do(MessageReceived(1, protocol.Pong()))
-        due = script.mesh.known[ZOE_AT].next_try
+        due = script.mesh.contacts.known[ZOE_AT].next_try
         assert due is not None
         script.sleep(due - script.now)
 
@@ -972,18 +1048,30 @@ def test_what_the_user_named_is_dialed_at_once_though_black_holes_take_all_place
 
 
 def test_links_are_begun_a_few_at_a_time_and_no_more_than_there_is_room_for() -> None:
-    script = Script(max_links=2)
-    script.link(BOB, 1)
-    peers = tuple(Peer(b"X" + member(n)[1:], f"10.1.0.{n}", 5000) for n in range(200))
-    done = script.do(*(MessageReceived(1, Peers((peer,))) for peer in peers))
-    assert len(done) == mesh.DIALS_AT_ONCE
-    done += [action for _, action in script.sleep(10 * mesh.DIALS_WITHIN_S)]
+    script = Script()
+    addresses = [(f"10.1.0.{number}", 5000) for number in range(200)]
+    done = script.do(*(AddressLearned(address, "hearsay") for address in addresses))
+    assert len(done) == contacts.DIALS_AT_ONCE
+    done += [action for _, action in script.sleep(10 * contacts.DIALS_WITHIN_S)]
     opened = [action.address for action in done if isinstance(action, OpenLink)]
-    assert len(opened) == mesh.MAX_DIALS
+    assert len(opened) == contacts.MAX_DIALS
     for number, address in enumerate(opened, 2):
         assert script.do(LinkOpened(number, address, dialed=True)) == []
     script.do(LinkClosed(2, "refused"))
     assert len(script.do(TimePassed())) == 1
+
+
+def test_of_many_that_it_hears_of_a_node_dials_as_many_as_it_lacks_links() -> None:
+    script = Script(max_links=4)
+    script.link(BOB, 1)
+    peers = tuple(Peer(b"X" + member(n)[1:], f"10.1.0.{n}", 5000) for n in range(200))
+    done = script.do(MessageReceived(1, Peers(peers)))
+    done += [action for _, action in script.sleep(2.0)]
+    opened = [action.address for action in done if isinstance(action, OpenLink)]
+    assert len(opened) == 3
+    script.do(LinkOpened(2, opened[0], dialed=True), LinkClosed(2, "refused"))
+    (again,) = script.do(TimePassed())  # another one at once
+    assert isinstance(again, OpenLink) and again.address not in opened
 
 
 def test_what_is_remembered_of_addresses_is_bounded_and_spares_the_useful_ones() -> None:
@@ -993,15 +1081,15 @@ def test_what_is_remembered_of_addresses_is_bounded_and_spares_the_useful_ones()
     script.link(ZOE, 2)
     script.do(AddressLearned(ZOE_AT, "link", ZOE), LinkOpened(3, ZOE_AT, dialed=True))
     script.do(LinkSecured(3, ZOE))
-    for number in range(2 * mesh.MAX_ADDRESSES):
+    for number in range(2 * contacts.MAX_ADDRESSES):
         address = (f"host{number}", 5000)
         script.do(AddressLearned(address, "hearsay"))
-        if script.mesh.known[address].link == -1:
+        if script.mesh.contacts.known[address].link == -1:
             script.do(LinkOpened(10 + number, address, dialed=True))
             script.do(LinkClosed(10 + number, "refused"))
-        assert len(script.mesh.known) <= mesh.MAX_ADDRESSES
-    assert len(script.mesh.known) >= mesh.MAX_ADDRESSES * 7 // 8
-    assert {ANN_AT, ZOE_AT} <= set(script.mesh.known)
+        assert len(script.mesh.contacts.known) <= contacts.MAX_ADDRESSES
+    assert len(script.mesh.contacts.known) >= contacts.MAX_ADDRESSES * 7 // 8
+    assert {ANN_AT, ZOE_AT} <= set(script.mesh.contacts.known)
 
 
 def test_what_a_peer_has_us_remember_about_logs_is_bounded() -> None:
@@ -1059,23 +1147,23 @@ def test_an_address_that_the_room_does_not_reach_is_neither_kept_nor_dialed() ->
     assert script.do(AddressLearned(ZOE_AT, "hearsay")) == []
     script.do(LinkOpened(1, (ZOE_AT[0], 40_000), dialed=False), LinkSecured(1, ZOE))
     script.do(MessageReceived(1, Hello("zoe", ZOE_AT[1], 7)))
-    assert ZOE_AT not in script.mesh.known and ZOE in script.mesh.members
+    assert ZOE_AT not in script.mesh.contacts.known and ZOE in script.mesh.members
 
 
 def test_a_book_that_is_full_of_what_a_person_named_takes_no_hearsay() -> None:
     script = Script()
-    for number in range(mesh.MAX_ADDRESSES):
+    for number in range(contacts.MAX_ADDRESSES):
         script.do(AddressLearned((f"10.1.{number >> 8}.{number & 255}", 5000), "you"))
     assert script.do(AddressLearned(ZOE_AT, "hearsay")) == []
-    assert ZOE_AT not in script.mesh.known
+    assert ZOE_AT not in script.mesh.contacts.known
 
 
 def test_an_address_that_was_forgotten_while_it_was_dialed_is_learnt_when_it_answers() -> None:
     script = Script()
     script.do(AddressLearned(ZOE_AT, "hearsay"))
-    del script.mesh.known[ZOE_AT]
+    del script.mesh.contacts.known[ZOE_AT]
     script.do(LinkOpened(1, ZOE_AT, dialed=True), LinkSecured(1, ZOE))
-    assert script.mesh.known[ZOE_AT].proven
+    assert script.mesh.contacts.known[ZOE_AT].proven
 
 
 def test_of_two_calls_of_one_run_of_a_member_the_newer_stays() -> None:
@@ -1092,7 +1180,7 @@ def test_a_listener_that_breaks_the_protocol_before_its_hello_is_dialed_again_la
     script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
     actions = script.do(LinkSecured(1, ZOE), MessageReceived(1, Ping()))
     assert CloseLink(1) in actions
-    known = script.mesh.known[ZOE_AT]
+    known = script.mesh.contacts.known[ZOE_AT]
     assert known.failures == 1 and known.next_try is not None
 
 

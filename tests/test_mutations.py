@@ -158,16 +158,16 @@ MUTATIONS = [
     ),
     Mutation(
         "who does not answer is dialed less and less",
-        "mesh.py",
-        "wait_s = min(cap, BACKOFF_S * 2.0 ** min(known.failures, 30))",
+        "contacts.py",
+        "wait_s = min(cap, BACKOFF_S * 2.0 ** min(contact.failures, 30))",
         "wait_s = 0.0",
         1,
     ),
     Mutation(
         "who does not answer is dialed again",
-        "mesh.py",
-        "known.next_try = self._now + wait_s * self._random.uniform(0.5, 1.0)",
-        "known.next_try = None",
+        "contacts.py",
+        "self._schedule(contact, now + wait_s * self._random.uniform(0.5, 1.0))",
+        "pass",
         4,
     ),
     Mutation(
@@ -194,7 +194,7 @@ MUTATIONS = [
     Mutation(
         "what is new is sent to all",
         "mesh.py",
-        "                link.lacking[event.log] = None\n",
+        "            link.lacking[event.log] = None\n",
         "",
         1,
     ),
@@ -256,8 +256,8 @@ MUTATIONS = [
     ),
     Mutation(
         "who hears of a member dials it",
-        "mesh.py",
-        "self._dial_soon(known, BACKOFF_NAMED_S if known.failures else wait_s)",
+        "contacts.py",
+        "self._want(contact, now + (BACKOFF_NAMED_S if contact.failures else wait_s))",
         "pass",
         1,
     ),

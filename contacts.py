@@ -1,0 +1,375 @@
+"""The contacts: every address that the mesh knows of, and which of them is dialed when.
+
+    told of an address --+                        +--> scheduled: dialed at `next_try`
+    a member's own port -+--> known --> `failed`, |
+    hearsay -------------+    `ended`, `lost` ----+--> spare: worth a dial, but not now
+
+ENOUGH. While a node has fewer links than it wants (`max_links`), it dials all that it hears
+of, those who failed with back-off. In a small room that ends in a full mesh. In a large one it
+ends with enough links; what is heard of beyond them is a spare. Where links are missing, as
+many spares are dialed, picked at random. So the graph of a room is a random one of bounded
+degree, which stays in one piece whoever leaves (HyParView, Leitao 2007).
+
+EXPLORING. A room whose network was cut in two for long may have enough links on both sides.
+So from time to time a node with enough links and spares dials one of these all the same, and
+the mesh ends another link for it: which also mixes the graph.
+
+A person's word is stronger: an address that a user named is dialed until it answers, and as
+long as there are not enough links, for ever.
+
+Lives here: what is known of addresses, back-off, whom to dial next. Never here: links,
+messages, I/O, `time`, the global `random`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from events import Action, Address, OpenLink, RememberAddress, ShowNotice
+
+# Dialing again: doubling from the first to the second, a random half of it off. What a
+# person named is worth asking four times a minute; what was only heard of is not.
+BACKOFF_S = 0.25
+BACKOFF_NAMED_S = 15.0
+BACKOFF_OTHERS_S = 600.0
+# The smaller id dials a member it hears of; the larger one waits this long for that.
+HEARSAY_S = 1.0
+# Dials under way at once to addresses that no person named: a book full of black holes
+# then takes minutes, but nobody's turn.
+MAX_DIALS = 32
+# Of those, begun in so long a time: each costs a socket and a TLS object, a tenth of a
+# millisecond, and one that is refused at once is no longer under way.
+DIALS_AT_ONCE = 8
+DIALS_WITHIN_S = 0.01
+# How often a node with enough links tries another: parted halves of a room hear of each other
+# again within seconds, as each of their members tries one, and a room at rest stays quiet.
+EXPLORE_S = 60.0
+# An address that a peer says it listens on, and that never answered, is let go.
+PROOF_TRIES = 4
+# So is one that others only told of; it may be a lie. Its dials take a minute in all.
+HEARSAY_TRIES = 8
+MAX_ADDRESSES = 1024  # as many as the address book keeps
+TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
+
+
+@dataclass
+class Contact:
+    """What is known of one address."""
+
+    address: Address
+    source: str
+    member: bytes | None = None  # who answered there, or is said to
+    proven: bool = False  # we dialed it and found that member
+    answered: bool = False  # we did, in this run or an earlier one
+    is_self: bool = False
+    link: int | None = None  # being dialed (-1 until it has a number), or up
+    exploring: bool = False  # dialed though there are enough links
+    failures: int = 0
+    next_try: float | None = None  # None: not to be dialed now
+
+    @property
+    def named(self) -> bool:
+        return self.source == "you"
+
+
+class Contacts:
+    """All addresses that a node knows of. `now` is the same clock as the mesh's."""
+
+    def __init__(
+        self,
+        members: Mapping[bytes, object],
+        max_links: int,
+        random: Random,
+        may_dial: Callable[[Address], bool],
+        do: Callable[[Action], None],
+    ) -> None:
+        """`members`: who is linked now, kept up to date by the mesh. `may_dial`: whether the
+        room reaches to an address that a peer tells of. `do` takes the actions."""
+        self.known: dict[Address, Contact] = {}
+        self._members = members
+        self._max_links = max_links
+        self._random = random
+        self._may_dial = may_dial
+        self._do = do
+        self._tries: dict[Address, Contact] = {}  # those with a next_try
+        self._spares: dict[Address, Contact] = {}
+        self._dialing: dict[Address, Contact] = {}  # begun, and neither up nor ended
+        self._begun = 0  # to what no person named, until _begun_end
+        self._begun_end = float("-inf")
+        self._explore_at: float | None = None
+        self._leaving = False
+
+    # ------------------------------------------------------------ learning
+
+    def learn(self, address: Address, source: str, member: bytes | None, now: float) -> None:
+        """A person named it, or the address book did. `member` answered there once."""
+        contact = self._learn(address, source, member)
+        if contact is not None:
+            contact.failures = 0
+            contact.answered = contact.answered or member is not None
+            self._want(contact, now)
+            self.dial(now)
+
+    def hear(self, address: Address, member: bytes, now: float, wait_s: float) -> None:
+        """A peer is linked to `member`, and found it there; we are not, and may be at once
+        or in `wait_s`."""
+        contact = self._learn(address, "hearsay", member)
+        if contact is None or member in self._members:
+            return
+        if contact.next_try is None and self._missing(now) <= 0 and not contact.named:
+            self._put_aside(contact)
+        else:
+            # It is there, so it is worth asking, but not at each mention.
+            self._want(contact, now + (BACKOFF_NAMED_S if contact.failures else wait_s))
+
+    def called_from(self, address: Address, member: bytes, now: float, apart_s: float) -> None:
+        """`member` called, and says that it listens there. The others may be about to prove
+        that at the same moment: so a random while apart."""
+        contact = self._learn(address, "link", member)
+        if contact is not None:
+            self._want(contact, now + self._random.uniform(0.0, apart_s))
+            self.dial(now)
+
+    def _learn(self, address: Address, source: str, member: bytes | None) -> Contact | None:
+        contact = self.known.get(address)
+        if contact is None:
+            if source != "you" and not self._may_dial(address):
+                return None
+            if len(self.known) >= MAX_ADDRESSES and not self._forget_some():
+                return None
+            contact = self.known[address] = Contact(address, source, member)
+            if source != "hearsay":  # anybody may say anything: it is kept once it was found true
+                self._do(RememberAddress(address, source, member, answered=False))
+        elif TRUST.index(source) > TRUST.index(contact.source):
+            contact.source = source
+            self._do(RememberAddress(address, source, member, answered=False))
+        shadows = source == "hearsay" and contact.named  # it must not shadow a person
+        if member is not None and not contact.proven and not shadows:
+            contact.member = member
+        return contact
+
+    def _forget_some(self) -> bool:
+        """Makes room, for some more to come as well: the addresses that failed most, of
+        those that no person named and where no linked member is."""
+        idle = [
+            contact
+            for contact in self.known.values()
+            if not contact.named and contact.link is None and not self._settled(contact)
+        ]
+        for contact in sorted(idle, key=lambda contact: -contact.failures)[: MAX_ADDRESSES // 8]:
+            self._forget(contact)
+        return bool(idle)
+
+    def _forget(self, contact: Contact) -> None:
+        self._drop(contact)
+        del self.known[contact.address]
+
+    # ------------------------------------------------------------ what comes of a dial
+
+    def opened(self, address: Address, link: int) -> None:
+        if address in self.known:
+            self.known[address].link = link
+
+    def proven(self, address: Address, link: int, member: bytes) -> tuple[Contact, bool]:
+        """TLS has found `member` there; and whether that is news."""
+        contact = self.known.setdefault(address, Contact(address, "hearsay"))
+        news = (contact.member, contact.proven) != (member, True)
+        contact.link, contact.member = link, member
+        contact.proven = contact.answered = True
+        return contact, news
+
+    def is_up(self, address: Address) -> bool:
+        """The dial has led to a link; whether it was begun though there were enough."""
+        self._dialing.pop(address, None)
+        contact = self.known.get(address)
+        return contact is not None and contact.exploring
+
+    def ended(self, address: Address, link: int, now: float) -> None:
+        """A link that was dialed has ended, whatever for."""
+        self._dialing.pop(address, None)
+        contact = self.known.get(address)
+        if contact is not None and contact.link == link:
+            contact.link, contact.exploring = None, False
+            if not (self._settled(contact) or contact.is_self):
+                self._schedule(contact, now + HEARSAY_S)
+
+    def failed(self, address: Address, reason: str, now: float) -> None:
+        """A dial led to no link, or not for long."""
+        contact = self.known.get(address)
+        if contact is None:
+            return
+        self._drop(contact)
+        contact.link = None
+        contact.failures += 1
+        if self._settled(contact) or contact.is_self:
+            return
+        linked = contact.member in self._members
+        if linked and contact.failures >= PROOF_TRIES and not contact.named:
+            return  # its member called us and can't be called back
+        hearsay = contact.source == "hearsay" and not contact.answered
+        if hearsay and contact.failures >= HEARSAY_TRIES:
+            self._forget(contact)
+        elif self._enough() and not linked and (contact.proven or not contact.named):
+            self._put_aside(contact)
+        else:
+            self._try_later(contact, reason, now)
+        self._fill(now)
+
+    def _try_later(self, contact: Contact, reason: str, now: float) -> None:
+        if contact.named and contact.failures == 1 and not contact.proven:
+            self._do(
+                ShowNotice(f"{show(contact.address)} does not answer yet ({reason}); trying on")
+            )
+        cap = BACKOFF_NAMED_S if contact.named else BACKOFF_OTHERS_S
+        # The exponent is bounded only so that the power is; the cap comes much earlier.
+        wait_s = min(cap, BACKOFF_S * 2.0 ** min(contact.failures, 30))
+        self._schedule(contact, now + wait_s * self._random.uniform(0.5, 1.0))
+
+    def lost(self, member: bytes, reason: str, now: float, *, was_good: bool) -> None:
+        """`member` is not linked any more."""
+        for contact in list(self.known.values()):
+            if contact.member == member and contact.link is None and not self._leaving:
+                contact.failures = 0 if was_good else contact.failures
+                self.failed(contact.address, reason, now)
+        self._fill(now)
+
+    # ------------------------------------------------------------ whom to dial
+
+    def dial(self, now: float) -> None:
+        """Begins what is due."""
+        if self._leaving:
+            return
+        if now >= self._begun_end:
+            self._begun_end, self._begun = now + DIALS_WITHIN_S, 0
+        self._explore(now)
+        self._fill(now)
+        due = self._due(now)
+        if len(due) > 1:
+            self._random.shuffle(due)
+        # What a person named comes first, and waits for nothing; then what never failed.
+        for contact in sorted(due, key=lambda contact: (not contact.named, contact.failures)):
+            if contact.named:
+                self._begin(contact)
+            elif self._enough() and contact.member not in self._members:
+                self._put_aside(contact)
+            elif not self._may_dial_more():
+                return
+            elif self._begun >= DIALS_AT_ONCE:
+                self._schedule(contact, self._begun_end)
+            else:
+                self._begun += self._begin(contact)
+
+    def _due(self, now: float) -> list[Contact]:
+        tries = self._tries.values()
+        return [c for c in tries if c.next_try is not None and c.next_try <= now]
+
+    def _begin(self, contact: Contact) -> bool:
+        self._drop(contact)
+        if self._settled(contact):
+            return False
+        contact.link = -1
+        self._dialing[contact.address] = contact
+        self._do(OpenLink(contact.address))
+        return True
+
+    def _fill(self, now: float) -> None:
+        """Schedules spares, where links are missing that nothing under way may bring."""
+        if self._spares and not self._leaving:
+            for contact in self._pick(self._missing(now)):
+                self._schedule(contact, now)
+
+    def _missing(self, now: float) -> int:
+        """How many links are, if all leads to one that is dialed, or about to be, and has not
+        failed before: black holes must keep nobody from trying others."""
+        missing = self._max_links - len(self._members)
+        if missing > 0:
+            begun = (*self._dialing.values(), *self._due(now + HEARSAY_S))
+            missing -= sum(not contact.failures for contact in begun)
+        return missing
+
+    def _pick(self, count: int) -> list[Contact]:
+        """Spares at random, but first what a person named, then what never failed."""
+        if count <= 0:
+            return []
+        spares = [c for c in self._spares.values() if c.member not in self._members]
+        self._random.shuffle(spares)
+        return sorted(spares, key=lambda c: (not c.named, c.failures > 0))[:count]
+
+    def _explore(self, now: float) -> None:
+        if not (self._spares and self._enough()):
+            self._explore_at = None
+        elif self._explore_at is None:
+            self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
+        elif self._explore_at <= now:
+            self._explore_at = None
+            for contact in self._pick(1):
+                contact.exploring = self._begin(contact)
+
+    def deadline(self) -> float | None:
+        """When `dial` is to be called, at the latest."""
+        if self._leaving:
+            return None
+        more = self._may_dial_more()
+        times = [c.next_try for c in self._tries.values() if c.next_try is not None]
+        if not more:
+            times = [c.next_try for c in self._tries.values() if c.named and c.next_try is not None]
+        if self._explore_at is not None and self._enough():
+            times.append(self._explore_at)
+        return min(times, default=None)
+
+    def leave(self) -> None:
+        """Nobody is dialed any more."""
+        self._leaving = True
+
+    # ------------------------------------------------------------ how it is
+
+    def _enough(self) -> bool:
+        return len(self._members) >= self._max_links
+
+    def _may_dial_more(self) -> bool:
+        """Whether an address that no person named may be dialed now."""
+        return len(self._dialing) < MAX_DIALS
+
+    def _settled(self, contact: Contact) -> bool:
+        """Nothing to be had from dialing it: proven, and linked to."""
+        return contact.proven and contact.member in self._members
+
+    def where(self, members: Iterable[bytes]) -> dict[bytes, Address]:
+        """At which address we have found each of `members` ourselves, if we have."""
+        found: dict[bytes | None, Address] = {}
+        for contact in self.known.values():
+            if contact.proven:
+                found.setdefault(contact.member, contact.address)
+        return {member: found[member] for member in members if member in found}
+
+    # ------------------------------------------------------------ the states
+
+    def _want(self, contact: Contact, at: float) -> None:
+        """To be dialed at `at` at the latest."""
+        if not (contact.is_self or contact.link is not None or self._settled(contact)):
+            next_try = contact.next_try
+            self._schedule(contact, at if next_try is None else min(at, next_try))
+
+    def _schedule(self, contact: Contact, at: float) -> None:
+        self._spares.pop(contact.address, None)
+        contact.next_try = at
+        self._tries[contact.address] = contact
+
+    def _put_aside(self, contact: Contact) -> None:
+        """It becomes a spare, unless it is being dialed, or ourselves."""
+        if contact.link is None and not contact.is_self:
+            self._drop(contact)
+            self._spares[contact.address] = contact
+
+    def _drop(self, contact: Contact) -> None:
+        contact.next_try = None
+        self._tries.pop(contact.address, None)
+        self._spares.pop(contact.address, None)
+
+
+def show(address: Address) -> str:
+    """For a person to read."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
