@@ -51,6 +51,7 @@ PROOF_TRIES = 4
 # So is one that others only told of; it may be a lie. Its dials take a minute in all.
 HEARSAY_TRIES = 8
 MAX_ADDRESSES = 1024  # as many as the address book keeps
+NEVER = float("inf")
 TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
 
 
@@ -97,8 +98,9 @@ class Contacts:
         self._spares: dict[Address, Contact] = {}
         self._dialing: dict[Address, Contact] = {}  # begun, and neither up nor ended
         self._begun = 0  # to what no person named, until _begun_end
-        self._begun_end = float("-inf")
-        self._explore_at: float | None = None
+        self._begun_end = -NEVER
+        self._explore_at = NEVER
+        self._due_at: float | None = NEVER  # None: to be found anew
         self._leaving = False
 
     # ------------------------------------------------------------ learning
@@ -115,6 +117,10 @@ class Contacts:
     def hear(self, address: Address, member: bytes, now: float, wait_s: float) -> None:
         """A peer is linked to `member`, and found it there; we are not, and may be at once
         or in `wait_s`."""
+        contact = self.known.get(address)
+        if contact is not None and contact.member == member and address in self._spares:
+            if self._enough():
+                return  # nothing new: what is said most often, in a large room
         contact = self._learn(address, "hearsay", member)
         if contact is None or member in self._members:
             return
@@ -183,12 +189,14 @@ class Contacts:
     def is_up(self, address: Address) -> bool:
         """The dial has led to a link; whether it was begun though there were enough."""
         self._dialing.pop(address, None)
+        self._due_at = None  # there may be room for another dial
         contact = self.known.get(address)
         return contact is not None and contact.exploring
 
     def ended(self, address: Address, link: int, now: float) -> None:
         """A link that was dialed has ended, whatever for."""
         self._dialing.pop(address, None)
+        self._due_at = None
         contact = self.known.get(address)
         if contact is not None and contact.link == link:
             contact.link, contact.exploring = None, False
@@ -241,6 +249,7 @@ class Contacts:
         """Begins what is due."""
         if self._leaving:
             return
+        self._due_at = None
         if now >= self._begun_end:
             self._begun_end, self._begun = now + DIALS_WITHIN_S, 0
         self._explore(now)
@@ -299,25 +308,29 @@ class Contacts:
 
     def _explore(self, now: float) -> None:
         if not (self._spares and self._enough()):
-            self._explore_at = None
-        elif self._explore_at is None:
+            self._explore_at = NEVER
+        elif self._explore_at == NEVER:
             self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
         elif self._explore_at <= now:
-            self._explore_at = None
+            self._explore_at = NEVER
             for contact in self._pick(1):
                 contact.exploring = self._begin(contact)
 
-    def deadline(self) -> float | None:
-        """When `dial` is to be called, at the latest."""
+    def deadline(self) -> float:
+        """When `dial` is to be called, at the latest, or NEVER."""
         if self._leaving:
-            return None
-        more = self._may_dial_more()
-        times = [c.next_try for c in self._tries.values() if c.next_try is not None]
-        if not more:
-            times = [c.next_try for c in self._tries.values() if c.named and c.next_try is not None]
-        if self._explore_at is not None and self._enough():
-            times.append(self._explore_at)
-        return min(times, default=None)
+            return NEVER
+        if self._due_at is None:
+            more = self._may_dial_more()
+            times = [
+                contact.next_try
+                for contact in self._tries.values()
+                if contact.next_try is not None and (more or contact.named)
+            ]
+            self._due_at = min(times, default=NEVER)
+            if self._enough():
+                self._due_at = min(self._due_at, self._explore_at)
+        return self._due_at
 
     def leave(self) -> None:
         """Nobody is dialed any more."""
@@ -356,6 +369,7 @@ class Contacts:
         self._spares.pop(contact.address, None)
         contact.next_try = at
         self._tries[contact.address] = contact
+        self._due_at = None
 
     def _put_aside(self, contact: Contact) -> None:
         """It becomes a spare, unless it is being dialed, or ourselves."""

@@ -38,7 +38,7 @@ from random import Random
 from typing import Any, ClassVar
 
 import protocol
-from contacts import HEARSAY_S, Contacts, show
+from contacts import HEARSAY_S, NEVER, Contacts, show
 from events import (
     Action,
     Address,
@@ -214,49 +214,32 @@ class Mesh:
         self._started, self._started_ms = started, started_ms
         # Entries up to a seq are history, unless their time (ms) is in a range.
         self._history = {log: (seq, range(0)) for log, seq in frontier.items()}
-        self._sync_at: float | None = None
-        self._peers_at: float | None = None
+        self._sync_at = self._peers_at = NEVER
         self._strangers = 0
         self._strangers_at = float("-inf")
         self._actions: list[Action] = []
         self._now = 0.0
-        self._due: float | None = None
-        self._due_is_known = False
+        self._links_at = NEVER  # no link is due before; raised only when that time has come
 
     # ------------------------------------------------------------ the two entrances
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What to do about `event`, in order. `now`: seconds of a clock that only rises."""
         self._now = now
-        if type(event) not in _LEAVE_DEADLINE:
-            self._due_is_known = False
         self._HANDLERS[type(event)](self, event)
         actions, self._actions = self._actions, []
         return actions
 
     def deadline(self) -> float | None:
         """When TimePassed is due, at the latest. What is heard puts much off and changes
-        nothing here: then TimePassed comes early, finds nothing to do, and this is found anew."""
-        if not self._due_is_known:
-            self._due, self._due_is_known = self._earliest(), True
-        return self._due
-
-    def _earliest(self) -> float | None:
-        times = [link.deadline() for link in self.links.values()]
-        times += [at for at in (self._sync_at, self._peers_at) if at is not None]
-        if (dial_at := self.contacts.deadline()) is not None:
-            times.append(dial_at)
-        return min(times, default=None)
-
-    def _wake_by(self, at: float) -> float:
-        if self._due is None or at < self._due:
-            self._due = at
-        return at
+        nothing here: then TimePassed comes early, and finds nothing to do."""
+        at = min(self._links_at, self._sync_at, self._peers_at, self.contacts.deadline())
+        return None if at == NEVER else at
 
     @property
     def unsynced(self) -> bool:
         """Whether JournalSynced would be news."""
-        return self._sync_at is not None
+        return self._sync_at != NEVER
 
     def confirmed_by(self) -> int:
         """How many members have every entry of ours on disk."""
@@ -279,6 +262,7 @@ class Mesh:
     def _link_opened(self, event: LinkOpened) -> None:
         link = Link(event.link, event.address, event.dialed, self._now)
         self.links[link.id] = link
+        self._links_at = min(self._links_at, link.deadline())
         if event.dialed:
             self.contacts.opened(event.address, link.id)
             return
@@ -389,10 +373,10 @@ class Mesh:
         return theirs if self.me < new.member else mine
 
     def _is_up(self, link: Link, member: bytes, hello: Hello) -> None:
-        self._due_is_known = False
         swapped = member in self.members
         self.members[member] = link
         link.up_since = link.heard = link.alive = self._now
+        self._links_at = min(self._links_at, link.deadline())
         if not swapped:
             self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
@@ -416,7 +400,8 @@ class Mesh:
     def _gone(self, link: Link, reason: str, *, swap: bool = False) -> None:
         """`swap`: another link to the same member takes its place."""
         del self.links[link.id]
-        self._due_is_known = False
+        if not self.links:
+            self._links_at = NEVER
         if link.dialed:
             self.contacts.ended(link.address, link.id, self._now)
         if link.member is None or self.members.get(link.member) is not link or swap:
@@ -524,7 +509,6 @@ class Mesh:
             self._feed(link)
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
-        self._due_is_known = False
         link.linked = frozenset(peer.member for peer in peers.peers)
         for member, host, port in peers.peers:
             if host and port and member != self.me:
@@ -539,7 +523,7 @@ class Mesh:
         return len(self.members) > self._max_links
 
     def _tell_peers(self) -> None:
-        if self._peers_at is None:
+        if self._peers_at == NEVER:
             self._peers_at = self._now + (PEERS_LARGE_S if self._is_large() else PEERS_S)
 
     def _peers(self) -> Peers:
@@ -564,8 +548,8 @@ class Mesh:
         self.marks[event.log] = event.mark
         if event.placed:
             self._show(event.placed)
-        if event.link is not None and self._sync_at is None:
-            self._sync_at = self._wake_by(self._now + SYNC_S)
+        if event.link is not None and not self.unsynced:
+            self._sync_at = self._now + SYNC_S
         if source is not None:
             source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
         lack: list[Link] = []  # it, and not about to get it from its source
@@ -587,7 +571,8 @@ class Mesh:
             self._feed(link)
 
     def _defer(self, link: Link, log: Log) -> None:
-        link.deferred.setdefault(log, self._wake_by(self._now + RELAY_S))
+        at = link.deferred.setdefault(log, self._now + RELAY_S)
+        self._links_at = min(self._links_at, at)
 
     def _show(self, placed: tuple[Entry, ...]) -> None:
         self._do(ShowPosts(placed, tuple(map(self.is_history, placed))))
@@ -686,7 +671,7 @@ class Mesh:
             self._feed(link)
 
     def _journal_synced(self, event: JournalSynced) -> None:
-        self._sync_at = None
+        self._sync_at = NEVER
         for link in self.members.values():
             self._acknowledge(link)
 
@@ -704,13 +689,15 @@ class Mesh:
     # ------------------------------------------------------------ time, and the end
 
     def _time_passed(self, event: TimePassed) -> None:
-        for link in list(self.links.values()):
-            self._check(link)
-        if self._sync_at is not None and self._sync_at <= self._now:
-            self._sync_at = None
+        if self._links_at <= self._now:
+            for link in list(self.links.values()):
+                self._check(link)
+            self._links_at = min((link.deadline() for link in self.links.values()), default=NEVER)
+        if self._sync_at <= self._now:
+            self._sync_at = NEVER
             self._do(SyncJournal())
-        if self._peers_at is not None and self._peers_at <= self._now:
-            self._peers_at = None
+        if self._peers_at <= self._now:
+            self._peers_at = NEVER
             peers = self._peers()
             for link in self.members.values():
                 self._do(SendMessage(link.id, peers))
@@ -764,13 +751,6 @@ class Mesh:
         TimePassed: _time_passed,
         Left: _left,
     }
-
-
-# What comes often, and brings nothing nearer but by `_wake_by`. (Hello and Peers see to it
-# themselves, as does the end of a link.)
-_LEAVE_DEADLINE = frozenset(
-    [MessageReceived, LinkHeard, LinkDrained, EntriesSent, MessageSent, RunStored, PostsTyped]
-)
 
 
 def _first_haves(heads: list[Head]) -> Iterator[Have]:

@@ -269,6 +269,7 @@ class Entry:
 
 _HEAD = struct.Struct(f">{LOG_BYTES}sQ")
 _HELD = struct.Struct(f">{LOG_BYTES}sQ{MARK_BYTES}s")
+_PEER = struct.Struct(f">{MEMBER_BYTES}sHB")  # and the length of the host, which follows
 _ENTRY_START = struct.Struct(f">{LOG_BYTES}sQ{len(NO_PREVIOUS)}sQH")  # up to the number of heads
 _ENTRY_BODY = struct.Struct(">HI")  # the kind, and how long the body is
 
@@ -290,6 +291,12 @@ class _Reader:
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "big")
+
+    def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
+        start, self.at = self.at, self.at + layout.size
+        if self.at > len(self.body):
+            raise RemoteError("a message that ends too early")
+        return layout.unpack_from(self.body, start)
 
     def text(self, count: int, limit: int) -> str:
         if count > limit:
@@ -329,7 +336,8 @@ def _decode_hello(reader: _Reader) -> Hello:
 def _encode_peers(peers: Peers) -> bytes:
     parts = [struct.pack(">H", len(peers.peers))]
     for member, host, port in peers.peers:
-        parts.append(member + struct.pack(">HB", port, len(host.encode())) + host.encode())
+        encoded = host.encode()
+        parts.append(_PEER.pack(member, port, len(encoded)) + encoded)
     return b"".join(parts)
 
 
@@ -337,8 +345,8 @@ def _decode_peers(reader: _Reader) -> Peers:
     count = _limited(reader.number(2), MAX_PEERS, "peers")
     found = []
     for _ in range(count):
-        member, port = reader.take(MEMBER_BYTES), reader.number(2)
-        found.append(Peer(member, reader.text(reader.number(1), MAX_HOST_BYTES), port))
+        member, port, host_bytes = reader.fields(_PEER)
+        found.append(Peer(member, reader.text(host_bytes, MAX_HOST_BYTES), port))
     return Peers(tuple(found))
 
 

@@ -250,8 +250,8 @@ MUTATIONS = [
     Mutation(
         "what is stored is acknowledged in time",
         "mesh.py",
-        "            self._sync_at = None\n            self._do(SyncJournal())\n",
-        "            self._sync_at = None\n",
+        "            self._sync_at = NEVER\n            self._do(SyncJournal())\n",
+        "            self._sync_at = NEVER\n",
         1,
     ),
     Mutation(

@@ -163,13 +163,13 @@ def test_a_room_that_was_parted_for_long_is_whole_again_soon() -> None:
 
 
 def test_two_halves_of_a_large_room_that_have_links_enough_find_each_other_again() -> None:
-    room = Room(1, 2 * (mesh.MAX_LINKS + 2))
+    room = Room(1, 2 * (mesh.MAX_LINKS + 4))
     for before, node in pairwise(room.machines):
         node.told = [before.address]
     for node in room.machines:
         node.start()
     room.run(5.0)
-    half = room.machines[: mesh.MAX_LINKS + 2]
+    half = room.machines[: mesh.MAX_LINKS + 4]
     room.part(half)
     room.run(60.0)  # dead links are found, and others in their place
     within = [len(node.node.mesh.members) for node in half if node.node]
