@@ -228,7 +228,7 @@ class Journal:
         self._stored_count = 0  # entries, of all logs
         self._summary_changed = False
         self._failed = False  # what was in the works may be half done; no more is written
-        self._full = False  # the open transaction is synced at its commit
+        self._full = False  # as it is opened; else a transaction is synced at its commit
         self._synced = True  # all that was committed is on the platter
         with self._explained():
             sealed = self._read_seal()  # before SQLite touches the file
@@ -420,8 +420,9 @@ class Journal:
             if not full or self._full:
                 return
             self.commit()
-        self._full = full
-        self._db.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+        if full != self._full:
+            self._full = full
+            self._db.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
         self._db.execute("BEGIN")
 
     def commit(self) -> bool:
