@@ -517,11 +517,9 @@ class Journal:
     def _is_known(self, raw: bytes) -> bool:
         """The end of a run, and so the run, is held to the byte: it was checked before.
         Several peers may send one entry, and a comparison is cheaper than a signature."""
-        entry = protocol.parse_entry(raw)
-        state = self._logs.get(entry.log)
-        return (
-            state is not None and entry.seq <= state.seq and raw == self.entry(entry.log, entry.seq)
-        )
+        log, seq = protocol.name_in(raw)
+        state = self._logs.get(log)
+        return state is not None and 1 <= seq <= state.seq and raw == self.entry(log, seq)
 
     def _conflict(self, state: _LogState, old: list[Entry], new: list[Entry]) -> Conflict | None:
         if old:

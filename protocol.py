@@ -103,6 +103,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate, pairwise, starmap
 from typing import Any, NamedTuple
 
 VERSION = 1
@@ -241,8 +242,7 @@ class Fork:
 Message = Hello | Peers | Have | Entries | Ping | Pong | Bye | Fork
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One signed record. `raw` are the exact bytes that were signed and that travel."""
 
     log: Log
@@ -269,7 +269,7 @@ class Entry:
 
 _HEAD = struct.Struct(f">{LOG_BYTES}sQ")
 _HELD = struct.Struct(f">{LOG_BYTES}sQ{MARK_BYTES}s")
-_PEER = struct.Struct(f">{MEMBER_BYTES}sHB")  # and the length of the host, which follows
+_PEER = struct.Struct(f">{MEMBER_BYTES}sHB")  # up to how long the host is
 _ENTRY_START = struct.Struct(f">{LOG_BYTES}sQ{len(NO_PREVIOUS)}sQH")  # up to the number of heads
 _ENTRY_BODY = struct.Struct(">HI")  # the kind, and how long the body is
 
@@ -291,12 +291,6 @@ class _Reader:
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "big")
-
-    def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
-        start, self.at = self.at, self.at + layout.size
-        if self.at > len(self.body):
-            raise RemoteError("a message that ends too early")
-        return layout.unpack_from(self.body, start)
 
     def text(self, count: int, limit: int) -> str:
         if count > limit:
@@ -336,8 +330,8 @@ def _decode_hello(reader: _Reader) -> Hello:
 def _encode_peers(peers: Peers) -> bytes:
     parts = [struct.pack(">H", len(peers.peers))]
     for member, host, port in peers.peers:
-        encoded = host.encode()
-        parts.append(_PEER.pack(member, port, len(encoded)) + encoded)
+        name = host.encode()
+        parts.append(_PEER.pack(member, port, len(name)) + name)
     return b"".join(parts)
 
 
@@ -345,8 +339,8 @@ def _decode_peers(reader: _Reader) -> Peers:
     count = _limited(reader.number(2), MAX_PEERS, "peers")
     found = []
     for _ in range(count):
-        member, port, host_bytes = reader.fields(_PEER)
-        found.append(Peer(member, reader.text(host_bytes, MAX_HOST_BYTES), port))
+        member, port, size = _PEER.unpack(reader.take(_PEER.size))
+        found.append(Peer(member, reader.text(size, MAX_HOST_BYTES), port))
     return Peers(tuple(found))
 
 
@@ -359,7 +353,7 @@ def _decode_have(reader: _Reader) -> Have:
     last = reader.number(1) != 0
     count = _limited(reader.number(2), MAX_HAVE_LOGS, "logs")
     heads = _HELD.iter_unpack(reader.take(count * _HELD.size))
-    return Have(tuple(Head(*head) for head in heads), last)
+    return Have(tuple(starmap(Head, heads)), last)
 
 
 def _encode_entries(entries: Entries) -> bytes:
@@ -462,6 +456,11 @@ def signed_bytes(room: bytes, unsigned: bytes) -> bytes:
     return SIGNED_PREFIX + room + unsigned
 
 
+def name_in(raw: bytes) -> tuple[Log, int]:
+    """The log and seq that `raw` begins with, if it is an entry at all."""
+    return raw[:LOG_BYTES], int.from_bytes(raw[LOG_BYTES : LOG_BYTES + 8], "big")
+
+
 def parse_entry(raw: bytes) -> Entry:
     """The entry in exactly `raw`. Raises RemoteError. The signature is not checked here."""
     if len(raw) > MAX_ENTRY_BYTES:
@@ -469,7 +468,7 @@ def parse_entry(raw: bytes) -> Entry:
     try:
         log, seq, previous, time_ms, count = _ENTRY_START.unpack_from(raw)
         end = _ENTRY_START.size + _limited(count, MAX_HEADS, "heads") * _HEAD.size
-        heads = tuple(Head(*head) for head in _HEAD.iter_unpack(raw[_ENTRY_START.size : end]))
+        heads = tuple(starmap(Head, _HEAD.iter_unpack(raw[_ENTRY_START.size : end])))
         kind, size = _ENTRY_BODY.unpack_from(raw, end)
     except struct.error:
         raise RemoteError("an entry that ends too early") from None
@@ -482,8 +481,10 @@ def parse_entry(raw: bytes) -> Entry:
     # 2**63 is where SQLite's integers end, and no log gets there by writing.
     if not 1 <= seq < 2**63 or (seq == 1) != (previous == NO_PREVIOUS):
         raise RemoteError("an entry with an impossible seq")
-    if any(not 1 <= head.seq < 2**63 for head in heads) or len({h.log for h in heads}) < count:
-        raise RemoteError("an entry with impossible heads")
+    if heads:
+        logs, seqs, _ = zip(*heads, strict=True)
+        if min(seqs) < 1 or max(seqs) >= 2**63 or len({*logs}) < count:
+            raise RemoteError("an entry with impossible heads")
     return Entry(log, seq, previous, min(time_ms, MAX_TIME_MS), heads, kind, body, raw)
 
 
@@ -498,7 +499,11 @@ def unpack_posts(body: bytes) -> list[str]:
     reader = _Reader(body)
     count = _limited(reader.number(4), MAX_POSTS, "posts")
     lengths = struct.unpack(f">{count}I", reader.take(4 * count))
-    return [reader.text(length, MAX_POST_BYTES) for length in lengths]
+    _limited(max(lengths, default=0), MAX_POST_BYTES, "bytes of a post")
+    ends = list(accumulate(lengths, initial=reader.at))
+    if ends[-1] > len(body):
+        raise RemoteError("a message that ends too early")
+    return [_text(body[start:end]) for start, end in pairwise(ends)]
 
 
 def split_posts(texts: list[str]) -> list[list[str]]:
