@@ -427,7 +427,10 @@ class Frames:
                 end = start + 4 + length
                 if len(self._buffer) < end:
                     break
-                kind, body = self._buffer[start + 4], bytes(self._buffer[start + 5 : end])
+                kind, body = (
+                    self._buffer[start + 4],
+                    bytes(memoryview(self._buffer)[start + 5 : end]),
+                )
                 start = end
                 if kind in _DECODERS:
                     yield _DECODERS[kind](_Reader(body))

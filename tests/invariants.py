@@ -15,7 +15,7 @@ import events
 import mesh
 import net
 import protocol
-from protocol import Frontier, Log
+from protocol import Entry, Frontier, Log
 
 if TYPE_CHECKING:
     from tests.simulator import Machine, Room, SimulatedJournal
@@ -52,7 +52,7 @@ class Screen:
         self.linked: dict[bytes, None] = {}
         self._machine = machine
         self._journal = journal
-        self._drawn: list[protocol.Entry] = []
+        self._drawn: list[Entry] = []
 
     def posts(self, action: events.ShowPosts) -> None:
         for entry, history in zip(action.entries, action.history, strict=True):
@@ -199,11 +199,11 @@ def converged(machines: Sequence[Machine]) -> bool:
     if not machines:
         return True
     forked = machines[0].room.truth.forked
-    first, *others = [
-        {log: seq for log, seq in machine.journal.frontier().items() if log not in forked}
-        for machine in machines
-    ]
-    return all(frontier == first for frontier in others)
+    frontiers = (machine.journal.frontier() for machine in machines)
+    if forked:
+        frontiers = ({log: f[log] for log in f if log not in forked} for f in frontiers)
+    first = next(frontiers)
+    return all(frontier == first for frontier in frontiers)  # up to one that is not
 
 
 def proven(machines: Sequence[Machine]) -> bool:
@@ -225,8 +225,8 @@ def proven(machines: Sequence[Machine]) -> bool:
 def at_rest(room: Room) -> None:
     """All of what follows."""
     nothing_is_lost(room)
-    one_order(room)
-    answers_follow(room)
+    history = one_order(room)
+    answers_follow(room, history)  # of one: all have the same
     one_name_each(room)
     nothing_is_forged(room)
     no_honest_log_is_forked(room)
@@ -261,44 +261,41 @@ def nothing_is_forged(room: Room) -> None:
                 assert machine.journal.entry(entry.log, entry.seq) != raw, "a forged post"
 
 
-def one_order(room: Room) -> None:
+def one_order(room: Room) -> list[Entry]:
     """The history is the same on every member, in one total order. (After a fork each
-    member has its own branch of it: then the same posts of all others.)"""
+    member has its own branch of it: then the same posts of all others.) Returns one."""
     forked = room.truth.forked
-    histories = []
-    for machine in room.up():
-        entries = machine.journal.history(10**9)
-        histories.append([entry.raw for entry in entries if entry.log not in forked])
+    whole = [machine.journal.history(10**9) for machine in room.up()]
+    histories = [[entry.raw for entry in each if entry.log not in forked] for each in whole]
     for history in histories:
         assert len(set(history)) == len(history), "a post is in the history twice"
         if forked:
             assert set(history) == set(histories[0]), "the history is not the same"
         else:
             assert history == histories[0], "the history has more than one order"
+    return whole[0] if whole else []
 
 
-def answers_follow(room: Room) -> None:
+def answers_follow(room: Room, history: list[Entry]) -> None:
     """In the history nothing stands before what its author had seen, whatever its clock says,
     and no author names again what it has named before."""
     forked = room.truth.forked
-    for machine in room.up()[:1]:  # all have the same, by `one_order`
-        place: dict[tuple[Log, int], int] = {}
-        named: dict[tuple[Log, Log], int] = {}
-        history = machine.journal.history(10**9)
-        for number, entry in enumerate(history):
-            place[entry.log, entry.seq] = number
-        for number, entry in enumerate(history):
-            if entry.log in forked or any(head.log in forked for head in entry.heads):
-                continue
-            before = [(head.log, head.seq) for head in entry.heads]
-            before.append((entry.log, entry.seq - 1))
-            assert all(place.get(seen, -1) < number for seen in before), "out of order"
-        honest = [other.member for other in room.machines if other.honest]
-        for entry in sorted(history, key=lambda entry: (entry.log, entry.seq)):
-            for head in entry.heads if entry.author in honest else ():
-                again = named.get((entry.log, head.log), 0) >= head.seq
-                assert not again, "what was seen is named twice"
-                named[entry.log, head.log] = head.seq
+    place: dict[tuple[Log, int], int] = {}
+    named: dict[tuple[Log, Log], int] = {}
+    for number, entry in enumerate(history):
+        place[entry.log, entry.seq] = number
+    for number, entry in enumerate(history):
+        if entry.log in forked or any(head.log in forked for head in entry.heads):
+            continue
+        before = [(head.log, head.seq) for head in entry.heads]
+        before.append((entry.log, entry.seq - 1))
+        assert all(place.get(seen, -1) < number for seen in before), "out of order"
+    honest = [machine.member for machine in room.machines if machine.honest]
+    for entry in sorted(history, key=lambda entry: (entry.log, entry.seq)):
+        for head in entry.heads if entry.author in honest else ():
+            again = named.get((entry.log, head.log), 0) >= head.seq
+            assert not again, "what was seen is named twice"
+            named[entry.log, head.log] = head.seq
 
 
 def one_name_each(room: Room) -> None:

@@ -362,7 +362,7 @@ class Socket:
         space = SOCKET_BYTES - self.in_flight
         if not self.connected or space <= 0:
             raise BlockingIOError
-        piece = bytes(data[: self.machine.room.cut(min(len(data), space))])
+        piece = bytes(memoryview(data)[: self.machine.room.cut(min(len(data), space))])
         self.in_flight += len(piece)
         self._transmit(piece)
         return len(piece)
@@ -374,7 +374,7 @@ class Socket:
                 return b""
             raise BlockingIOError
         count = min(count, self.machine.room.cut(len(self.inbox)))
-        data = bytes(self.inbox[:count])
+        data = bytes(memoryview(self.inbox)[:count])
         del self.inbox[:count]
         peer = self.peer
         was_full = peer.in_flight >= SOCKET_BYTES
@@ -795,7 +795,9 @@ class Room:
 
     def note(self, descriptor: int, segment: bytes | None) -> None:
         """What is delivered, when and where: all that happens follows from that."""
-        self._trace.update(struct.pack(">dI", self.now, descriptor) + (segment or b""))
+        self._trace.update(struct.pack(">dI", self.now, descriptor))
+        if segment:
+            self._trace.update(segment)
 
     def trace(self) -> str:
         return self._trace.hexdigest()
@@ -861,8 +863,11 @@ class Room:
     def full_mesh(self) -> bool:
         """Whether each two nodes that are up have one link, and no more."""
         wanted = len(self.running) - 1
-        nodes = [machine.node for machine in self.running if machine.node]
-        return all(len(n.mesh.members) == len(n.connections) == wanted for n in nodes)
+        for machine in self.running:
+            node = machine.node
+            if node and not len(node.mesh.members) == len(node.connections) == wanted:
+                return False
+        return True
 
     def check(self) -> None:
         """All that must be true of a room that comes to rest."""
