@@ -841,8 +841,6 @@ class Journal:
         """Says what SQLite says in words that tell what to do."""
         try:
             yield
-        except RemoteError:
-            raise  # a ValueError, but not of our own file
         except (TypeError, ValueError, OverflowError, IndexError, struct.error):
             raise self._damage() from None  # a value of a kind or size that nobody wrote
         except sqlite3.DatabaseError as error:

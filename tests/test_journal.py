@@ -1281,6 +1281,8 @@ def summed(folder: Path, *changes: str) -> None:
         "UPDATE state SET value = CAST(substr(value, 1, 71) || x'09' AS BLOB) WHERE key LIKE 'su%'",
         "UPDATE state SET value = CAST(value || 'x' AS BLOB) WHERE key = 'summary'",
         "UPDATE entries SET placed = -1 WHERE seq = 3",
+        "UPDATE entries SET placed = NULLIF(2 - seq, -1);"  # 1, 0, and not placed
+        "UPDATE state SET value = substr(value, 1, 24) WHERE key = 'summary'",  # no tips
         "UPDATE entries SET stamp = NULL WHERE seq = 3",
         "UPDATE entries SET raw = (SELECT raw FROM entries WHERE seq = 2) WHERE seq = 1",
         "UPDATE entries SET raw = CAST('rubbish' AS BLOB) WHERE seq = 1",
@@ -1292,7 +1294,7 @@ def test_what_nobody_wrote_is_damage_though_its_checksum_fits(tmp_path: Path, ch
     journal.close()
     summed(tmp_path)
     opened(tmp_path).close()  # what does not change is fine
-    summed(tmp_path, change)
+    summed(tmp_path, *change.split(";"))
     with pytest.raises(JournalDamaged):
         journal = opened(tmp_path)
         journal.placed_after(0, 9)
@@ -1335,6 +1337,22 @@ def test_names_are_looked_up_again_when_there_were_too_many(
         assert journal.name_of(ALICE[:32]) == "alice"
         assert journal.name_of(BOB[:32]) == "bob"
     assert len(journal._names) == 1
+
+
+def test_a_name_is_read_from_disk_once_until_there_is_a_newer_one(journal: Journal) -> None:
+    alice = Author(ALICE)
+    alice.says(kind=protocol.NAME, body=b"alice")
+    journal.append(alice.run)
+    statements: list[str] = []
+    for name, reads in (("alice", 1), ("alicia", 1)):
+        if name == "alicia":
+            alice.says(kind=protocol.NAME, body=b"alicia")
+            journal.append(alice.run)
+        journal._db.set_trace_callback(statements.append)
+        assert [journal.name_of(ALICE[:32]) for _ in range(3)] == [name] * 3
+        journal._db.set_trace_callback(None)
+        assert len(statements) == reads
+        statements.clear()
 
 
 @pytest.mark.parametrize("what", ["gone", "another"])
