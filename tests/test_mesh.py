@@ -220,6 +220,20 @@ def test_an_address_that_answers_as_oneself_is_not_dialed_again() -> None:
     assert script.mesh.deadline() is None and not script.mesh.links
 
 
+def test_an_address_of_ours_that_others_tell_of_is_found_out_in_silence_and_once() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.play("""
+        1.000 >> MessageReceived(1, Peers((Peer(ZOE, *ME_AT),)))
+              << OpenLink(ME_AT)
+              >> LinkOpened(2, ME_AT, True)
+              >> LinkSecured(2, ME)
+              << CloseLink(2)
+        2.000 >> MessageReceived(1, Peers((Peer(ZOE, *ME_AT),)))
+    """)
+    assert not any(isinstance(action, OpenLink) for _, action in script.sleep(11.0))
+
+
 def test_a_caller_is_called_back_and_its_address_passed_on_only_when_proven() -> None:
     script = Script()
     script.link(ANN, 1)

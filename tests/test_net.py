@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -240,6 +240,24 @@ def test_any_bytes_on_the_way_in_end_in_nothing_worse_than_a_failure(
     events = link.receive(start + data)
     assert events == [] or [type(event) for event in events] == [Failed]
     link.outgoing()
+
+
+def test_a_certificate_of_the_room_in_which_there_is_no_members_key_lets_nobody_in(
+    members: dict[str, Member],
+) -> None:
+    gate = replace(members["alice"].gate, member_of=lambda certificate: None)
+    pair = Pair(Member(b"", gate), members["bob"])
+    pair.dialer.send(Hello("bob", 1, 2))
+    pair.pump()
+    assert pair.heard == [Failed("a certificate without a member's key", fault=True)]
+
+
+def test_an_end_in_the_middle_of_the_handshake_is_no_fault(pair: Pair) -> None:
+    """TLS says it in the clear, as the alert close_notify (RFC 8446, section 6.1)."""
+    alert = bytes.fromhex("15 0303 0002 0100")
+    assert pair.dialer.receive(taken(pair.listener)) == []
+    assert pair.listener.receive(taken(pair.dialer)) == []
+    assert pair.listener.receive(alert) == pair.dialer.receive(alert) == [Failed("closed")]
 
 
 def test_what_follows_the_knock_in_one_piece_belongs_to_tls(pair: Pair) -> None:
