@@ -494,9 +494,11 @@ class Mesh:
                 link.sent[log] = max(seq, link.sent.get(log, 0))
             if seq >= held:
                 link.deferred.pop(log, None)
-            if held and log.startswith(self.me):
+            if log.startswith(self.me):
                 own = self.confirmed.setdefault(link.member, {})
-                own[log] = max(min(seq, held), own.get(log, 0))
+                # What we have lost of older logs they may be about to give back.
+                if held or log in own or len(own) < MAX_LOGS_TOLD:
+                    own[log] = max(min(seq, held) if log == self.log else seq, own.get(log, 0))
         after = self.confirmed.setdefault(link.member, {}).get(self.log, 0)
         if after > before:
             confirmed = tuple((m, logs.get(self.log, 0)) for m, logs in self.confirmed.items())

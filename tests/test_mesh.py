@@ -767,6 +767,16 @@ def test_a_receipt_is_shown_each_time_a_member_has_more_of_ours() -> None:
     assert script.mesh.confirmed_by() == 2
 
 
+def test_who_gives_back_what_we_have_lost_counts_as_having_it() -> None:
+    script = Script(frontier={MY_LOG: 1})
+    script.link(ANN, 1)
+    lost = ME + b"another "
+    script.do(MessageReceived(1, Have((Head(MY_LOG, 1), Head(lost, 2)))))
+    assert script.mesh.confirmed_by() == 1
+    script.do(RunStored(1, lost, 1), RunStored(1, lost, 2))
+    assert script.mesh.confirmed_by() == 1
+
+
 def test_what_was_written_before_this_node_could_see_it_live_is_history() -> None:
     script = Script(frontier={ANN_LOG: 2})
     script.now = 10.0
