@@ -1,14 +1,16 @@
 """What must be true of a simulated room: each promise a function or a class, with a docstring
 that says it. `assert` is the judge: an ordeal that breaks one fails with its words.
 
-`Screen` and `Sendings` look on as one process of a machine runs; `at_rest` and its parts
-are for a room that has been left in peace.
+`Screen`, `Sendings` and `Hearings` look on as one process of a machine runs; `at_rest` and
+its parts are for a room that has been left in peace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
 
 import contacts
 import events
@@ -18,7 +20,8 @@ import protocol
 from protocol import Entry, Frontier, Log
 
 if TYPE_CHECKING:
-    from tests.simulator import Machine, Room, SimulatedJournal
+    from node import Node
+    from tests.simulator import Machine, Room, SimulatedJournal, Socket
 
 # A link's own books (queue, deferred, lacking) beside what its Link queues.
 QUEUED_BYTES = net.MAX_QUEUED_BYTES + protocol.MAX_FRAME_BYTES
@@ -26,6 +29,14 @@ MOST_LINKS = mesh.MAX_LINKS_FACTOR * mesh.MAX_LINKS
 HEARTBEATS = (protocol.Ping, protocol.Pong)
 # To one address in a second: what the back-off allows, and what people and hearsay may add.
 DIALS_PER_S = 20
+# A frame that is not whole yet, and what was read after it.
+UNREAD_BYTES = protocol.MAX_FRAME_BYTES + net.READ_BYTES
+LIMITS: dict[type, Callable[[Any], bool]] = {  # of what a message is made of
+    protocol.Have: lambda have: len(have.heads) <= protocol.MAX_HAVE_LOGS,
+    protocol.Peers: lambda peers: len(peers.peers) <= protocol.MAX_PEERS,
+    protocol.Entries: lambda entries: len(entries.run) <= protocol.MAX_RUN,
+    protocol.Hello: lambda hello: len(hello.name.encode()) <= protocol.MAX_NAME_BYTES,
+}
 
 
 class Truth:
@@ -50,6 +61,8 @@ class Screen:
         self.placed = journal.placed()
         self.history: list[tuple[Log, int]] = []
         self.linked: dict[bytes, None] = {}
+        self.left: dict[bytes, str] = {}  # members that went, and why
+        self.confirmed: dict[bytes, int] = {}  # of our log, by whom
         self._machine = machine
         self._journal = journal
         self._drawn: list[Entry] = []
@@ -78,10 +91,24 @@ class Screen:
     def link(self, action: events.ShowLink) -> None:
         """A member comes up once, and goes down once."""
         assert (action.state == "up") == (action.member not in self.linked), "linked twice"
+        members = [machine.member for machine in self._machine.room.machines]
+        assert action.member in members, "somebody is in who is no member"
         if action.state == "up":
             self.linked[action.member] = None
         else:
             del self.linked[action.member]
+            self.left[action.member] = action.reason
+
+    def confirm(self, action: events.ShowConfirmed) -> None:
+        """Who is listed as having a post has had it on the platter, and stays listed."""
+        confirmed, log = dict(action.confirmed), self._machine.log
+        assert 0 <= action.after < action.upto <= max(confirmed.values()), "confirmed for nothing"
+        for machine in self._machine.room.machines:
+            seq = confirmed.get(machine.member, 0)
+            assert seq >= self.confirmed.get(machine.member, 0), "confirmed, and not any more"
+            limits = machine.disk.synced if machine.honest else self._journal.frontier()
+            assert seq <= limits.get(log, 0), "listed as having a post that it has not"
+        self.confirmed = confirmed
 
 
 class Sendings:
@@ -94,10 +121,12 @@ class Sendings:
         self.chatter = 0  # all that is sent but heartbeats, and all dials
         self._machine = machine
         self._sent: dict[tuple[int, Log], int] = {}
+        self._told: dict[tuple[int, Log], int] = {}
         self._promised: list[protocol.Head] = []
         self._dials: dict[events.Address, list[float]] = {}
 
     def look(self, actions: Sequence[events.Action]) -> None:
+        at_once = 0
         for action in actions:
             kind = type(action)
             if kind is events.SendEntries:
@@ -105,20 +134,23 @@ class Sendings:
                 sent = self._sent.get((action.link, action.log), 0)
                 forked = action.log in self._machine.room.truth.forked
                 assert action.after >= sent or forked, "the same entries twice over one link"
+                self._machine.hearings.allow(action, forked)
                 self._sent[action.link, action.log] = action.after + 1
                 self._machine.room.runs += 1
                 self.chatter += 1
             elif kind is events.SendMessage:
                 assert isinstance(action, events.SendMessage)
                 self.chatter += type(action.message) not in HEARTBEATS
+                self._is_in_place(action)
                 if type(action.message) is protocol.Have:
+                    self._is_news(action.link, action.message)
                     self._promised.extend(action.message.heads)
                 elif type(action.message) is protocol.Peers:
                     self._are_true(action.message)
             elif kind is events.ShowNotice:
                 assert isinstance(action, events.ShowNotice)
-                liars = not all(machine.honest for machine in self._machine.room.machines)
-                assert liars or not action.text.endswith("link closed"), "honest, and blamed"
+                if action.text.endswith("link closed"):
+                    self._is_of_a_liar(action.text)
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)
                 # One that a liar made up is dialed some times more before it is let go, and
@@ -126,6 +158,30 @@ class Sendings:
                 others = self._machine.room.listeners.keys() - {self._machine.address}
                 self.chatter += action.address in others
                 self._is_patient(action.address)
+                known = self._node().mesh.contacts.known[action.address]
+                at_once += known.source != "you"
+        assert at_once <= mesh.DIALS_AT_ONCE, "a turn of nothing but dials"
+
+    def _node(self) -> Node:
+        assert self._machine.node is not None
+        return self._machine.node
+
+    def _is_in_place(self, action: events.SendMessage) -> None:
+        """Who has not said Hello is told nothing."""
+        link = self._node().mesh.links.get(action.link)
+        greeting = type(action.message) in (protocol.Hello, protocol.Bye)
+        assert greeting or link is None or link.up, "told before it said Hello"
+
+    def _is_news(self, link: int, have: protocol.Have) -> None:
+        """What was told of a log is not told again."""
+        for log, seq, _ in have.heads:
+            assert seq > self._told.get((link, log), 0), "the same is acknowledged twice"
+            self._told[link, log] = seq
+
+    def _is_of_a_liar(self, notice: str) -> None:
+        for machine in self._machine.room.machines:
+            blamed = f" at {machine.address[0]}:" in notice
+            assert not (blamed and machine.honest), f"honest, and blamed: {notice}"
 
     def _are_true(self, peers: protocol.Peers) -> None:
         listeners = self._machine.room.listeners
@@ -140,9 +196,114 @@ class Sendings:
         assert len(recent) < DIALS_PER_S, "an address is dialed without a pause"
 
     def flush(self) -> None:
-        """What was to be sent has left."""
-        self._machine.receipts.update((head.log, head.seq) for head in self._promised)
+        """What was to be sent has left; and what it acknowledges was on the platter before."""
+        synced = self._machine.disk.synced
+        for log, seq, _ in self._promised:
+            assert synced.get(log, 0) >= seq, "acknowledged, and not on the platter"
+            self._machine.receipts[log] = max(seq, self._machine.receipts.get(log, 0))
         self._promised.clear()
+
+
+class Hearings:
+    """What comes over each link, and what is made of it: who breaks the protocol is hung up
+    on, and who keeps to it is not; nobody takes in more at once than the limits say, or sends
+    what the far end said that it has."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._members: dict[int, bytes] = {}
+        self._greeted: dict[int, None] = {}
+        self._told_all: dict[int, None] = {}  # links over which a whole frontier has come
+        self._had: dict[tuple[int, Log], int] = {}  # what the far end said that it has
+        self._in_turn: Counter[int] = Counter()  # messages, of each link
+        self._stranger_at = float("-inf")
+
+    def allow(self, action: events.SendEntries, forked: bool) -> None:
+        """An entry is for who has told what it has, and that it has not this one."""
+        assert action.link in self._told_all, "sent before the far end said what it has"
+        had = self._had.get((action.link, action.log), 0)
+        assert action.after >= had or forked, "sent to who said that it has it"
+
+    def look(self, event: events.Event, actions: Sequence[events.Action]) -> None:
+        node = self._machine.node
+        assert node is not None
+        kind = type(event)
+        if kind is events.MessageReceived:
+            assert isinstance(event, events.MessageReceived)
+            self._hear(node, event, actions)
+        elif kind is events.LinkSecured:
+            assert isinstance(event, events.LinkSecured)
+            self._members[event.link] = event.member
+        elif kind is events.RunRefused or kind is events.LinkClosed:
+            assert isinstance(event, events.RunRefused | events.LinkClosed)
+            assert event.link not in node.mesh.links, "it goes on with who broke the protocol"
+        elif kind is events.TimePassed:
+            self._are_dead(node, actions)
+        for action in actions:
+            if type(action) is events.ShowNotice and "did not get in" in action.text:
+                soon = self._stranger_at + mesh.STRANGERS_S > self._machine.room.now
+                assert not soon, "strangers fill the screen"
+                self._stranger_at = self._machine.room.now
+
+    def flush(self) -> None:
+        """A turn is over."""
+        self._in_turn.clear()
+
+    def _hear(
+        self, node: Node, event: events.MessageReceived, actions: Sequence[events.Action]
+    ) -> None:
+        message, number = event.message, event.link
+        self._in_turn[number] += 1
+        assert self._in_turn[number] <= net.TURN_MESSAGES, "one link has a turn to itself"
+        within = LIMITS.get(type(message))
+        assert within is None or within(message), "beyond the limits"
+        if type(message) is protocol.Hello:
+            assert number not in self._greeted or number not in node.mesh.links, "greeted twice"
+            self._greeted[number] = None
+            self._stays_one(node, number, actions)
+        link = node.mesh.links.get(number)
+        if link is None:
+            return
+        assert link.up, "it listens to who has not said Hello"
+        if isinstance(message, protocol.Have):
+            for log, seq, _ in message.heads if self._is_honest(number) else ():
+                self._had[number, log] = max(seq, self._had.get((number, log), 0))
+            if message.last:
+                self._told_all[number] = None
+        elif isinstance(message, protocol.Ping):
+            assert events.SendMessage(number, protocol.Pong()) in actions, "a question unanswered"
+
+    def _is_honest(self, link: int) -> bool:
+        room = self._machine.room
+        return any(m.honest for m in room.machines if m.member == self._members.get(link))
+
+    def _stays_one(self, node: Node, number: int, actions: Sequence[events.Action]) -> None:
+        """Of two links between two nodes one stays, on both ends the same: the one that the
+        smaller id dialed. And none stays to a process that is gone."""
+        member = self._members.get(number, b"")
+        stay = [link for link in node.mesh.links.values() if link.member == member and link.greeted]
+        for action in actions:
+            if isinstance(action, events.CloseLink) and stay and self._is_honest(number):
+                lost, kept = (self._socket(node, link) for link in (action.link, stay[0].id))
+                lost.unwanted = True
+                assert not kept.peer.unwanted, "of two links none stays"
+                one_way = lost.dialed == kept.dialed
+                if not (lost.peer.closed or kept.peer.closed or one_way):
+                    assert kept.dialed == (self._machine.member < member), "the wrong link stays"
+                replaced = action.link != number or lost.peer.closed
+                assert replaced or not kept.peer.closed, "the dead before the living"
+
+    @staticmethod
+    def _socket(node: Node, link: int) -> Socket:
+        return cast("Socket", node.connections[link]._socket)
+
+    def _are_dead(self, node: Node, actions: Sequence[events.Action]) -> None:
+        """Only who is not heard, not even in pieces of a message, is taken for dead."""
+        for close, shown in pairwise(actions):
+            if isinstance(shown, events.ShowLink) and shown.reason.startswith("not heard"):
+                assert isinstance(close, events.CloseLink)
+                silent_s = self._machine.room.now - self._socket(node, close.link).heard
+                assert silent_s > mesh.DEAD_S - 0.001, "taken for dead while it was heard"
 
 
 def stored_before_sent(machine: Machine) -> None:
@@ -184,10 +345,18 @@ def memory_is_bounded(machine: Machine) -> None:
         return
     for connection in node.connections.values():
         assert connection.link.queued_bytes <= QUEUED_BYTES, "a link queues more than it may"
+        unread = len(connection.link._frames._buffer)
+        assert unread <= UNREAD_BYTES, "a link holds more unread than it may"
+    held = len(node.mesh.frontier)
+    for link in node.mesh.links.values():
+        assert len(link.sent) <= mesh.MAX_LOGS_TOLD + held, "more logs than are to be remembered"
+        assert len(link.linked) <= protocol.MAX_PEERS, "more peers than can be told"
+    assert len(node.mesh._history) <= mesh.MAX_LOGS_TOLD + held, "more logs than are remembered"
+    opening = sum(not (link.dialed or link.up) for link in node.mesh.links.values())
+    assert opening <= mesh.MAX_OPENING, "more callers at the door than there is room for"
     assert len(node.connections) <= MOST_LINKS + mesh.MAX_OPENING + contacts.MAX_DIALS
-    assert len(node.mesh.contacts.known) <= contacts.MAX_ADDRESSES, (
-        "more addresses than are to be remembered"
-    )
+    known = len(node.mesh.contacts.known)
+    assert known <= contacts.MAX_ADDRESSES, "more addresses than are to be remembered"
     assert len(node.mesh.links) == len(node.connections), "links and connections are not the same"
 
 
@@ -232,6 +401,7 @@ def at_rest(room: Room) -> None:
     no_honest_log_is_forked(room)
     assert proven(room.up()), "a fork that is not proven to everybody"
     every_queue_is_drained(room)
+    everybody_is_listed(room)
     for machine in room.up():
         memory_is_bounded(machine)
 
@@ -247,8 +417,11 @@ def nothing_is_lost(room: Room) -> None:
                 # A damaged page may hide from a scan what the index still finds.
                 found = held.get((log, seq)) or machine.journal.entry(log, seq)
                 assert found == raw, "a post was exchanged"
-        if not (room.truth.excused or room.truth.withheld or room.truth.forked):
-            assert machine.screen.placed == frontier, "held, but not shown"
+        for author in room.machines if not room.truth.excused else ():
+            for log in frontier if author.honest else ():
+                if log.startswith(author.member):
+                    shown = machine.screen.placed.get(log, 0)
+                    assert shown == frontier[log], "held, but not shown"
         assert machine.screen.placed == machine.journal.placed(), "the screen is behind"
 
 
@@ -313,10 +486,23 @@ def no_honest_log_is_forked(room: Room) -> None:
             assert log in room.truth.forked, f"{machine.name} takes an honest log as forked"
 
 
-def every_queue_is_drained(room: Room) -> None:
-    """Nothing waits for ever on a link that is up."""
+def everybody_is_listed(room: Room) -> None:
+    """Each author knows of all who are linked that they have all its posts, and is shown it."""
+    honest = [machine.member for machine in room.machines if machine.honest]
     for machine in room.up():
         assert machine.node is not None
+        own = machine.node.mesh.frontier.get(machine.log, 0)
+        linked = [member for member in machine.node.mesh.members if member in honest]
+        for member in linked if own else ():
+            assert machine.screen.confirmed.get(member) == own, "it has a post, and is not listed"
+        assert machine.node.mesh.confirmed_by() >= len(linked), "not all who have it are counted"
+
+
+def every_queue_is_drained(room: Room) -> None:
+    """Nothing waits for ever on a link that is up, and no socket is forgotten."""
+    for machine in room.up():
+        assert machine.node is not None
+        assert len(machine.sockets) == len(machine.node.connections), "a socket nobody closes"
         for connection in machine.node.connections.values():
             assert not connection.link.queued_bytes, "bytes that never leave"
         for link in machine.node.mesh.members.values():

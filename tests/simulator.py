@@ -136,6 +136,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.db = Database()
+        self.synced: Frontier = {}  # what was on the platter at one time or another
         self.seal: Log | None = None
         self.book: dict[Address, tuple[str, bytes | None]] = {}
         self.copy = b""  # an old platter, to be restored from
@@ -178,7 +179,7 @@ class SimulatedJournal(Journal):
     def __init__(self, disk: Disk, verify: Callable[[Entry], bool]) -> None:
         self._disk = disk
         super().__init__(Path("simulated"), verify)
-        disk.db.sync()
+        self._sync_disk()
 
     def _connect(self) -> sqlite3.Connection:
         self._disk.apply_limit()
@@ -202,8 +203,15 @@ class SimulatedJournal(Journal):
         syncs = self.syncs
         synced = super().commit()
         if self.syncs > syncs:
-            self._disk.db.sync()
+            self._sync_disk()
         return synced
+
+    def _sync_disk(self) -> None:
+        self._disk.db.sync()
+        synced = self._disk.synced
+        for log, seq in self.frontier().items():
+            if seq > synced.get(log, 0):
+                synced[log] = seq
 
     def close(self, *, sealed: bool = True) -> None:
         self.commit()
@@ -324,6 +332,9 @@ class Socket:
         self.watched = 0
         self.ready: Callable[[int], None] = lambda _: None
         self.connected = self.closed = False
+        self.dialed = False
+        self.unwanted = False  # there were two links
+        self.heard = 0.0  # when bytes came
         self.error = 0
         self.in_flight = 0  # bytes that the far end has not read yet
         self.inbox = bytearray()
@@ -350,6 +361,7 @@ class Socket:
     def connect_ex(self, address: Address) -> int:
         room = self.machine.room
         room.dials += 1
+        self.dialed = True
         target = room.listeners.get(address)
         if target is None:
             room.after(0.01, self._fail, errno.EHOSTUNREACH)
@@ -376,6 +388,7 @@ class Socket:
         count = min(count, self.machine.room.cut(len(self.inbox)))
         data = bytes(memoryview(self.inbox)[:count])
         del self.inbox[:count]
+        self.heard = self.machine.room.now
         peer = self.peer
         was_full = peer.in_flight >= SOCKET_BYTES
         peer.in_flight -= count
@@ -553,6 +566,7 @@ class Machine:
         self.log = opened.own_log(self.member, room.random.randbytes(8))
         invariants.acknowledged_is_kept(self, opened.frontier())
         self.screen = invariants.Screen(self, opened)
+        self.hearings = invariants.Hearings(self)
         self.sendings = invariants.Sendings(self)
         self.notices: list[str] = []
         make = partial(Node, self.name, self.address[1], self.log, opened, self._surroundings())
@@ -703,6 +717,7 @@ class Machine:
         node.end_turn()
         self.screen.flush()
         self.sendings.flush()
+        self.hearings.flush()
         self.room.turns += 1
         due = node.mesh.deadline()
         if due is not None:
@@ -728,6 +743,8 @@ class Machine:
             self.screen.posts(action)
         elif isinstance(action, events.ShowLink):
             self.screen.link(action)
+        elif isinstance(action, events.ShowConfirmed):
+            self.screen.confirm(action)
         elif isinstance(action, events.RememberAddress):
             self.disk.book[action.address] = (action.source, action.member)
         elif isinstance(action, events.ShowNotice):
@@ -740,6 +757,7 @@ class Machine:
             lines = [f"{stamp} >> {events.describe(event)}"]
             lines += [f"{stamp} << {events.describe(action)}" for action in actions]
             self.room.transcript += lines
+        self.hearings.look(event, actions)
         self.sendings.look(actions)
         self.look_on(actions)
 
