@@ -160,7 +160,7 @@ class Sendings:
                 self._is_patient(action.address)
                 known = self._node().mesh.contacts.known[action.address]
                 at_once += known.source != "you"
-        assert at_once <= mesh.DIALS_AT_ONCE, "a turn of nothing but dials"
+        assert at_once <= contacts.DIALS_AT_ONCE, "a turn of nothing but dials"
 
     def _node(self) -> Node:
         assert self._machine.node is not None
