@@ -114,21 +114,23 @@ class Contacts:
             self._want(contact, now)
             self.dial(now)
 
-    def hear(self, address: Address, member: bytes, now: float, wait_s: float) -> None:
-        """A peer is linked to `member`, and found it there; we are not, and may be at once
-        or in `wait_s`."""
-        contact = self.known.get(address)
-        if contact is not None and contact.member == member and address in self._spares:
-            if self._enough():
-                return  # nothing new: what is said most often, in a large room
-        contact = self._learn(address, "hearsay", member)
-        if contact is None or member in self._members:
-            return
-        if contact.next_try is None and self._missing(now) <= 0 and not contact.named:
-            self._put_aside(contact)
-        else:
-            # It is there, so it is worth asking, but not at each mention.
-            self._want(contact, now + (BACKOFF_NAMED_S if contact.failures else wait_s))
+    def hear(self, told: Iterable[tuple[Address, bytes, float]], now: float) -> None:
+        """A peer is linked to these members, and found each at that address. If links are
+        missing, who is not linked here may be dialed in so many seconds."""
+        missing = self._missing(now)
+        for address, member, wait_s in told:
+            contact = self.known.get(address)
+            if contact is None or contact.member != member:
+                contact = self._learn(address, "hearsay", member)
+            if contact is None or member in self._members:
+                continue
+            if missing <= 0 and contact.next_try is None and not contact.named:
+                self._put_aside(contact)
+            else:
+                # It is there, so it is worth asking, but not at each mention.
+                self._want(contact, now + (BACKOFF_NAMED_S if contact.failures else wait_s))
+                missing -= not contact.failures
+        self.dial(now)
 
     def called_from(self, address: Address, member: bytes, now: float, apart_s: float) -> None:
         """`member` called, and says that it listens there. The others may be about to prove
@@ -300,11 +302,15 @@ class Contacts:
 
     def _pick(self, count: int) -> list[Contact]:
         """Spares at random, but first what a person named, then what never failed."""
-        if count <= 0:
-            return []
-        spares = [c for c in self._spares.values() if c.member not in self._members]
-        self._random.shuffle(spares)
-        return sorted(spares, key=lambda c: (not c.named, c.failures > 0))[:count]
+        picked: list[Contact] = []
+        if count > 0:
+            spares = [c for c in self._spares.values() if c.member not in self._members]
+            named = [c for c in spares if c.named]
+            fresh = [c for c in spares if not (c.named or c.failures)]
+            failed = [c for c in spares if c.failures and not c.named]
+            for some in (named, fresh, failed):
+                picked += self._random.sample(some, min(count - len(picked), len(some)))
+        return picked
 
     def _explore(self, now: float) -> None:
         if not (self._spares and self._enough()):

@@ -512,11 +512,12 @@ class Mesh:
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
         link.linked = frozenset(peer.member for peer in peers.peers)
-        for member, host, port in peers.peers:
-            if host and port and member != self.me:
-                wait_s = 0.0 if self.me < member else HEARSAY_S
-                self.contacts.hear((host, port), member, self._now, wait_s)
-        self.contacts.dial(self._now)
+        told = [
+            ((host, port), member, 0.0 if self.me < member else HEARSAY_S)
+            for member, host, port in peers.peers
+            if host and port and member != self.me
+        ]
+        self.contacts.hear(told, self._now)
 
     def _heads(self, logs: Iterable[Log]) -> list[Head]:
         return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]

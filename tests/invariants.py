@@ -264,7 +264,8 @@ class Hearings:
         link = node.mesh.links.get(number)
         if link is None:
             return
-        assert link.up, "it listens to who has not said Hello"
+        turned_away = link.dialed and link.greeted and type(message) is protocol.Peers
+        assert link.up or turned_away, "it listens to who has not said Hello"
         if isinstance(message, protocol.Have):
             for log, seq, _ in message.heads if self._is_honest(number) else ():
                 self._had[number, log] = max(seq, self._had.get((number, log), 0))
