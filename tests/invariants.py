@@ -80,12 +80,13 @@ class Screen:
 
     def flush(self) -> None:
         """What is on the screen now is on disk; what is the author's own, on the platter."""
+        if not self._drawn:
+            return
         for entry in self._drawn:
             self._machine.room.truth.shown[entry.log, entry.seq] = entry.raw
-        if self._drawn:
-            assert not self._journal._db.in_transaction, "shown before it was committed"
-            if any(entry.log == self._machine.log for entry in self._drawn):
-                assert self._journal.platter_is_new, "shown as sent before it was on the platter"
+        assert not self._journal._db.in_transaction, "shown before it was committed"
+        if any(entry.log == self._machine.log for entry in self._drawn):
+            assert self._journal.platter_is_new, "shown as sent before it was on the platter"
         self._drawn.clear()
 
     def link(self, action: events.ShowLink) -> None:
@@ -197,11 +198,12 @@ class Sendings:
 
     def flush(self) -> None:
         """What was to be sent has left; and what it acknowledges was on the platter before."""
-        synced = self._machine.disk.synced
-        for log, seq, _ in self._promised:
-            assert synced.get(log, 0) >= seq, "acknowledged, and not on the platter"
-            self._machine.receipts[log] = max(seq, self._machine.receipts.get(log, 0))
-        self._promised.clear()
+        if self._promised:
+            synced = self._machine.disk.synced
+            for log, seq, _ in self._promised:
+                assert synced.get(log, 0) >= seq, "acknowledged, and not on the platter"
+                self._machine.receipts[log] = max(seq, self._machine.receipts.get(log, 0))
+            self._promised.clear()
 
 
 class Hearings:

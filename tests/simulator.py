@@ -27,7 +27,7 @@ from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import events
 import journal
@@ -49,6 +49,7 @@ MANY_PAGES = 2**30  # a disk with room
 LOG_STATEMENTS = 1000  # that a database has not applied to its platter: what they hold is memory
 TURN_S = 0.0001  # from news to the turn that takes it in: a machine is never infinitely fast
 REST_S = 2.0  # the longest that something is put off (mesh.RELAY_S, SYNC_S), and round trips
+READ_WRITE = READ | WRITE
 FIN = None  # in a stream of bytes: their end
 
 
@@ -370,7 +371,8 @@ class Socket:
         return errno.EINPROGRESS
 
     def send(self, data: bytearray) -> int:
-        self._raise_error()
+        if self.error:
+            self._raise_error()
         space = SOCKET_BYTES - self.in_flight
         if not self.connected or space <= 0:
             raise BlockingIOError
@@ -380,7 +382,8 @@ class Socket:
         return len(piece)
 
     def recv(self, count: int) -> bytes:
-        self._raise_error()
+        if self.error:
+            self._raise_error()
         if not self.inbox:
             if self._ended:
                 return b""
@@ -421,19 +424,20 @@ class Socket:
 
     def readiness(self) -> int:
         if self.error:
-            return READ | WRITE
+            return READ_WRITE
         readable = READ if self.inbox or self._ended else 0
-        writable = WRITE if self.connected and self.in_flight < SOCKET_BYTES else 0
-        return readable | writable
+        if self.connected and self.in_flight < SOCKET_BYTES:
+            return readable | WRITE
+        return readable
 
     def news(self) -> None:
         if not self.closed and self.readiness() & self.watched:
-            self.machine.pending[self.descriptor] = self
-            self.machine.wake()
+            machine = self.machine
+            machine.pending[self.descriptor] = self
+            machine.wake()
 
-    def _raise_error(self) -> None:
-        if self.error:
-            raise OSError(self.error, os.strerror(self.error))
+    def _raise_error(self) -> NoReturn:
+        raise OSError(self.error, os.strerror(self.error))
 
     def _fail(self, error: int) -> None:
         self.error = error
@@ -461,11 +465,14 @@ class Socket:
 
     def _transmit(self, segment: bytes | None) -> None:
         room = self.machine.room
-        size = len(segment) if segment else 0
-        soonest = max(self._arrives, room.now + room.latency())
-        self._arrives = soonest + size / room.bytes_per_s(self.machine, self.peer.machine)
+        arrives = room.now + room.latency()
+        if arrives < self._arrives:
+            arrives = self._arrives
+        if segment:
+            arrives += len(segment) / room.bytes_per_s(self.machine, self.peer.machine)
+        self._arrives = arrives
         self._segments.append(segment)
-        room.at(self._arrives, self._deliver)
+        room.at(arrives, self._deliver)
 
     def hurry(self) -> None:
         """What crept along a slow line comes at once, now that it is slow no longer."""
@@ -660,10 +667,13 @@ class Machine:
         try:
             return call()
         except JournalError as error:
-            self.errors.append(str(error))
-            if self.node:
-                self.kill()
+            self._give_up(error)
             return None
+
+    def _give_up(self, error: JournalError) -> None:
+        self.errors.append(str(error))
+        if self.node:
+            self.kill()
 
     def wall_ms(self) -> int:
         return EPOCH_MS + self.skew_ms + int(self.room.now * 1000)
@@ -687,20 +697,25 @@ class Machine:
         if self.stopped_until > self.room.now:
             self.wake(self.stopped_until - self.room.now)
         else:
-            self._attempt(self._take_turn)
+            try:
+                self._take_turn()
+            except JournalError as error:
+                self._give_up(error)
 
     def _take_turn(self) -> None:
         node = self.node
         assert node is not None
-        pending, self.pending = self.pending, {}
-        for sock in pending.values():
-            happened = sock.readiness() & sock.watched
-            if happened:
-                sock.ready(happened)
-            sock.news()  # what is ready still is so in the next turn
-        callers, self.callers = self.callers, []
-        for sock in callers:
-            self._accept(node, sock)
+        if self.pending:
+            pending, self.pending = self.pending, {}
+            for sock in pending.values():
+                happened = sock.readiness() & sock.watched
+                if happened:
+                    sock.ready(happened)
+                sock.news()  # what is ready still is so in the next turn
+        if self.callers:
+            callers, self.callers = self.callers, []
+            for sock in callers:
+                self._accept(node, sock)
         due = node.mesh.deadline()
         if due is not None and due <= self.room.now:
             node.pass_time()
@@ -714,14 +729,15 @@ class Machine:
     def _end_turn(self) -> None:
         node = self.node
         assert node is not None
+        room = self.room
         node.end_turn()
         self.screen.flush()
         self.sendings.flush()
         self.hearings.flush()
-        self.room.turns += 1
+        room.turns += 1
         due = node.mesh.deadline()
         if due is not None:
-            self.wake(max(0.0, due - self.room.now))
+            self.wake(due - room.now if due > room.now else 0.0)
 
     def _accept(self, node: Node, sock: Socket) -> None:
         if sock.closed:
@@ -758,8 +774,9 @@ class Machine:
             lines += [f"{stamp} << {events.describe(action)}" for action in actions]
             self.room.transcript += lines
         self.hearings.look(event, actions)
-        self.sendings.look(actions)
-        self.look_on(actions)
+        if actions:
+            self.sendings.look(actions)
+            self.look_on(actions)
 
 
 class Room:
@@ -794,13 +811,13 @@ class Room:
         self.at(self.now + delay_s, call, *arguments)
 
     def run(self, seconds: float) -> None:
-        self.run_until(lambda: False, seconds)
+        self.run_until(None, seconds)
 
-    def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
+    def run_until(self, done: Callable[[], bool] | None, seconds: float) -> bool:
         """Lets time pass until `done`; whether it was within `seconds`."""
         end = self.now + seconds
         agenda = self._agenda
-        while not done():
+        while not (done and done()):
             if not agenda or agenda[0][0] > end:
                 self.now = end
                 return False
@@ -832,10 +849,10 @@ class Room:
         return 1 + int(self.random.random() * self.random.random() * size)
 
     def bytes_per_s(self, source: Machine, target: Machine) -> float:
-        return self._slow.get((source, target), BYTES_PER_S)
+        return self._slow.get((source, target), BYTES_PER_S) if self._slow else BYTES_PER_S
 
     def blocked(self, source: Machine, target: Machine) -> bool:
-        return (source, target) in self._blocked
+        return bool(self._blocked) and (source, target) in self._blocked
 
     def hold(self, call: Callable[..., None], *arguments: Any) -> None:
         """For the end of a partition."""
