@@ -61,8 +61,9 @@ class Database(sqlite3.Connection):
         super().__init__(":memory:", isolation_level=None)
         if image:
             self.deserialize(image)
-        self._platter = image
-        self._log: list[tuple[str, Any]] = []  # what changed it since
+        self._began = image
+        self._platter: sqlite3.Connection | None = None
+        self._log: list[tuple[str, Any]] = []  # what changed it since, but the platter
         self._committed = self._synced = 0  # so much of the log is
 
     def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
@@ -91,13 +92,8 @@ class Database(sqlite3.Connection):
 
     def discard(self) -> None:
         super().close()
-
-    def image(self) -> bytes:
-        """All that is committed."""
-        try:
-            return self.serialize()
-        except sqlite3.OperationalError:
-            return b""  # nothing was ever written
+        if self._platter:
+            self._platter.close()
 
     def lose_what_is_not_committed(self) -> None:
         self.rollback()
@@ -109,19 +105,18 @@ class Database(sqlite3.Connection):
         if self._synced > LOG_STATEMENTS:
             self.platter()
 
-    def platter(self) -> bytes:
-        """What of it a power cut leaves."""
-        if self._synced:
-            with contextlib.closing(opened(self._platter)) as db:
-                for sql, values in self._log[: self._synced]:
-                    if values is None:
-                        db.executescript(sql)
-                    else:
-                        db.execute(sql, values)
-                self._platter = db.serialize()
-            del self._log[: self._synced]
-            self._committed -= self._synced
-            self._synced = 0
+    def platter(self) -> sqlite3.Connection:
+        """What of it a power cut leaves: only to be read."""
+        if self._platter is None:
+            self._platter, self._began = opened(self._began), b""
+        for sql, values in self._log[: self._synced]:
+            if values is None:
+                self._platter.executescript(sql)
+            else:
+                self._platter.execute(sql, values)
+        del self._log[: self._synced]
+        self._committed -= self._synced
+        self._synced = 0
         return self._platter
 
 
@@ -130,6 +125,14 @@ def opened(image: bytes) -> sqlite3.Connection:
     if image:
         db.deserialize(image)
     return db
+
+
+def image_of(db: sqlite3.Connection) -> bytes:
+    """All that is committed."""
+    try:
+        return db.serialize()
+    except sqlite3.OperationalError:
+        return b""  # nothing was ever written
 
 
 class Disk:
@@ -155,7 +158,7 @@ class Disk:
 
     @property
     def platter(self) -> bytes:
-        return self.db.platter()
+        return image_of(self.db.platter())
 
     def replace(self, platter: bytes) -> None:
         """Puts another database in the place of this one."""
@@ -164,14 +167,11 @@ class Disk:
 
     def frontier(self) -> Frontier:
         """What a power cut would leave of each log."""
-        if not self.platter:
-            return {}
         query = "SELECT l.log, MAX(seq) FROM entries e JOIN logs l ON l.id = e.log GROUP BY e.log"
-        with contextlib.closing(opened(self.platter)) as image:
-            try:
-                return dict(image.execute(query).fetchall())
-            except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter of what it names
-                return {}  # so damaged that nothing of it can be relied on
+        try:
+            return dict(self.db.platter().execute(query).fetchall())
+        except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter of what it names
+            return {}  # nothing was ever written; or so damaged that nothing can be relied on
 
 
 class SimulatedJournal(Journal):
@@ -598,7 +598,7 @@ class Machine:
         """As rescue.py does it, but for the files."""
         invariants.excuse(self)
         self.room.rescues += 1
-        image = self.disk.db.image()
+        image = image_of(self.disk.db)
         self.disk.replace(b"")
         self.disk.damaged, self.disk.seal = False, None
         rescued = SimulatedJournal(self.disk, verify)
