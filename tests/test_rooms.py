@@ -5,20 +5,29 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise, permutations
 from pathlib import Path
+from statistics import mean
+from typing import cast
 
 import pytest
 
 import contacts
+import events
 import mesh
+import net
 import protocol
+from protocol import Log
 from tests import simulate
 from tests.churn import Churn
 from tests.ordeal import Ordeal
-from tests.simulator import Machine, Room
+from tests.simulator import SOCKET_BYTES, Machine, Room, SimulatedJournal, Socket
 
 SEEDS = 200  # some 25 s of one core
+HOUR_S = 3600.0
+HEARTBEAT_S = mesh.PING_S - 1.0
+CALM_S = 0.025  # the longest way of a short post: a latency, and a turn at its end
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -180,6 +189,159 @@ def test_two_halves_of_a_large_room_that_have_links_enough_find_each_other_again
     room.heal()
     assert room.run_until(room.converged, 1.5 * contacts.EXPLORE_S + mesh.HANDSHAKE_S)
     room.check()
+
+
+class Talk:
+    """What some nodes say, how long it takes to each other's screens, which links come and go
+    meanwhile, and what is held for one who may not read."""
+
+    def __init__(self, nodes: list[Machine], reader: Machine) -> None:
+        self.said = 0
+        self.delays: list[float] = []
+        self.links: list[events.ShowLink] = []
+        self.held: list[int] = []  # by one node, whenever something happened
+        self._nodes, self._reader = nodes, reader
+        self._shown: dict[tuple[Log, int], float] = {}
+        for node in nodes:
+            node.look_on = partial(self._look, node)
+
+    def _look(self, node: Machine, actions: list[events.Action]) -> None:
+        now = node.room.now
+        for action in actions:
+            if isinstance(action, events.ShowLink):
+                self.links.append(action)
+            elif isinstance(action, events.ShowPosts):
+                for log, seq in ((entry.log, entry.seq) for entry in action.entries):
+                    if log == node.log:
+                        self._shown[log, seq] = now
+                    else:
+                        self.delays.append(now - self._shown[log, seq])
+        self.held.append(held_for(self._reader, node))
+
+    def go_on(self, seconds: float, pause_s: float, *posts: str) -> int:
+        """All say `posts` again and again; the most that one held for the reader."""
+        room, self.held = self._reader.room, [0]
+        end = room.now + seconds
+        while room.now < end:
+            for node in self._nodes:
+                node.say(*posts)
+                self.said += len(posts)
+            room.run(min(pause_s, end - room.now))
+        return max(self.held)
+
+
+def held_for(reader: Machine, node: Machine) -> int:
+    """Bytes that `node` has for `reader`: queued, in the kernels of both, and in its books."""
+    assert node.node is not None
+    held = 0
+    for connection in node.node.connections.values():
+        sock = cast(Socket, connection._socket)
+        if getattr(sock, "peer", sock).machine is reader:
+            held += connection.link.queued_bytes + sock.in_flight
+    for link in node.node.mesh.links.values():
+        if link.member == reader.member:
+            logs = len(link.sent) + len(link.lacking) + len(link.deferred) + len(link.untold)
+            held += 100 * (logs + len(link.parted) + len(link.telling))
+    return held
+
+
+def stand_still(reader: Machine, seconds: float) -> None:
+    """`reader` takes in nothing for so long, but says on each of its links that it is there."""
+    room, node = reader.room, reader.node
+    assert node is not None
+    links = list(node.connections.values())
+    reader.stopped_until = room.now + seconds
+
+    def beat() -> None:
+        if room.now < reader.stopped_until:
+            for connection in links:
+                connection.link.send(protocol.Ping())
+                connection.flush()
+            room.after(HEARTBEAT_S, beat)
+
+    beat()
+
+
+@pytest.mark.parametrize(
+    ("posts", "pause_s", "later_pause_s"),
+    [
+        (("so it goes",) * 34, 0.1, 10.0),  # 1,020 posts a second by all; then 10
+        (("x" * protocol.MAX_POST_BYTES,), 1.0, 60.0),
+    ],
+)
+def test_who_is_there_and_reads_nothing_for_an_hour_costs_others_half_a_megabyte_and_no_time(
+    monkeypatch: pytest.MonkeyPatch, posts: tuple[str, ...], pause_s: float, later_pause_s: float
+) -> None:
+    """A minute of much, and the rest of the hour less often: it is long enough, and what is
+    held after a minute of much is held after ten seconds of it."""
+    monkeypatch.setattr(SimulatedJournal, "_image", lambda _: None)  # no power is cut here
+    calm, still = list[float](), list[float]()
+    for delays in (calm, still):
+        room = started(1, 4)
+        *others, reader = room.machines
+        talk = Talk(others, reader)
+        if delays is still:
+            stand_still(reader, HOUR_S + 1.0)
+        soon = talk.go_on(10.0, pause_s, *posts)
+        held = max(
+            talk.go_on(50.0, pause_s, *posts), talk.go_on(HOUR_S - 60, later_pause_s, *posts)
+        )
+        delays += talk.delays
+        assert not talk.links, "what is there is linked"
+        if delays is still:
+            assert texts(reader) == [], "it did not stand still"
+            answers = HOUR_S / HEARTBEAT_S * len(protocol.encode(protocol.Pong()))
+            assert held <= soon + answers
+            assert held <= 512 * 1024
+        assert room.run_until(room.converged, 5.0)
+        assert len(texts(reader)) == talk.said
+        room.check()
+    assert len(still) == len(calm)
+    assert mean(still) <= 1.05 * mean(calm)
+    assert max(still) <= max(calm) + 0.001
+
+
+def test_who_asks_without_end_and_reads_no_answer_loses_its_link_at_a_limit() -> None:
+    room = started(1, 4)
+    *others, reader = room.machines
+    reader.honest = False
+    assert reader.node is not None
+    connection = next(iter(reader.node.connections.values()))
+    talk, held = Talk(others, reader), 0
+    reader.stopped_until = room.now + 30.0
+    while not talk.links:
+        for _ in range(1000):
+            connection.link.send(protocol.Ping())
+        connection.flush()
+        held = max(held, talk.go_on(0.05, 0.05, "so it goes"))
+    assert held <= net.MAX_QUEUED_BYTES + SOCKET_BYTES + 2048  # the books
+    assert [link.reason.split(":")[0] for link in talk.links] == ["sent nothing back"]
+    assert talk.go_on(30.0, 1.0, "and on") < 512 * 1024
+    assert max(talk.delays) < CALM_S
+    assert room.run_until(room.full_mesh, 5.0)
+    room.check()
+    assert texts(reader) == texts(others[0])
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_process_that_is_stopped_for_an_hour_is_missed_and_gets_everything_when_it_goes_on(
+    number: int,
+) -> None:
+    """The first is the one that all the others dial, for their users have named it."""
+    room = started(1, 4)
+    reader = room.machines[number]
+    talk = Talk([node for node in room.machines if node is not reader], reader)
+    reader.stopped_until = room.now + HOUR_S
+    talk.go_on(mesh.DEAD_S + 1.0, 1.0, "is anybody not there?")
+    ends = [(link.state, link.member, link.reason) for link in talk.links]
+    assert ends == [("down", reader.member, "not heard for 12 s")] * 3
+    held = talk.go_on(reader.stopped_until - room.now, 30.0, "somebody is not")
+    assert held < 1024, "nothing but knocks"
+    assert len(talk.links) == 3, "the others stay linked"
+    assert max(talk.delays) < CALM_S
+    assert room.run_until(room.full_mesh, 5.0)
+    room.check()
+    assert len(texts(reader)) == talk.said
 
 
 def test_a_member_that_forks_its_log_is_found_out_and_what_others_say_goes_everywhere() -> None:
