@@ -29,6 +29,10 @@ MOST_LINKS = mesh.MAX_LINKS_FACTOR * mesh.MAX_LINKS
 HEARTBEATS = (protocol.Ping, protocol.Pong)
 # To one address in a second: what the back-off allows, and what people and hearsay may add.
 DIALS_PER_S = 20
+REST_S = 2.0  # the longest that something is put off (mesh.RELAY_S, SYNC_S), and round trips
+PATIENCE_S = 5.0  # to be linked to everybody again
+SLOW_BYTES_PER_S = 2_000
+FORGET_S = 120.0  # for the dials that a made-up address is worth
 # A frame that is not whole yet, and what was read after it.
 UNREAD_BYTES = protocol.MAX_FRAME_BYTES + net.READ_BYTES
 LIMITS: dict[type, Callable[[Any], bool]] = {  # of what a message is made of
@@ -69,6 +73,7 @@ class Screen:
 
     def posts(self, action: events.ShowPosts) -> None:
         for entry, history in zip(action.entries, action.history, strict=True):
+            assert len(entry.raw) <= protocol.MAX_ENTRY_BYTES, "an entry beyond the limits"
             assert entry.seq == self.placed.get(entry.log, 0) + 1, "a post twice, or out of order"
             unseen = [head for head in entry.heads if self.placed.get(head.log, 0) < head.seq]
             forked = self._machine.room.truth.forked
@@ -150,7 +155,7 @@ class Sendings:
                     self._are_true(action.message)
             elif kind is events.ShowNotice:
                 assert isinstance(action, events.ShowNotice)
-                if action.text.endswith("link closed"):
+                if self._machine.honest and action.text.endswith("link closed"):
                     self._is_of_a_liar(action.text)
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)
@@ -222,7 +227,7 @@ class Hearings:
 
     def allow(self, action: events.SendEntries, forked: bool) -> None:
         """An entry is for who has told what it has, and that it has not this one."""
-        assert action.link in self._told_all, "sent before the far end said what it has"
+        assert forked or action.link in self._told_all, "sent before the far end said what it has"
         had = self._had.get((action.link, action.log), 0)
         assert action.after >= had or forked, "sent to who said that it has it"
 
@@ -293,7 +298,7 @@ class Hearings:
                 one_way = lost.dialed == kept.dialed
                 if not (lost.peer.closed or kept.peer.closed or one_way):
                     assert kept.dialed == (self._machine.member < member), "the wrong link stays"
-                replaced = action.link != number or lost.peer.closed
+                replaced = action.link != number or lost.peer.closed or not stay[0].up
                 assert replaced or not kept.peer.closed, "the dead before the living"
 
     @staticmethod
@@ -534,6 +539,71 @@ def silence(room: Room, seconds: float) -> None:
     room.run(seconds)
     for machine in room.up():
         assert machine.sendings.chatter == before[machine], f"{machine.name} talks at rest"
+
+
+def talk_is_live(room: Room) -> None:
+    """What is said in a room at rest goes once to each member, is on every screen as what was
+    said just now, and is known by its author to be there: all within REST_S."""
+    runs, history = room.runs, {m: len(m.screen.history) for m in room.up()}
+    for machine in room.up():
+        machine.say(f"{machine.name} is here")
+        room.run(mesh.SYNC_S / 2)  # while some acknowledge, others talk
+    room.run(REST_S)
+    if len(room.up()) == len(room.running):  # a liar has to have what it says that it hasn't
+        assert room.runs - runs <= len(room.up()) * (len(room.up()) - 1), "sent more than once"
+    assert room.converged(), "what was said in peace does not arrive"
+    for machine in room.up():
+        assert len(machine.screen.history) == history[machine], "what is said now is no history"
+        log = machine.log
+        for other in room.up():
+            assert other.screen.placed.get(log) == machine.screen.placed[log], "not on the screen"
+    everybody_is_listed(room)
+    every_queue_is_drained(room)
+
+
+def who_was_away_is_told_so(room: Room) -> None:
+    """Who leaves is seen to leave, at once. To who comes back, what was said meanwhile is what
+    it missed; all of it that its clock does not take for said just now."""
+    away, *others = room.up()
+    placed = dict(away.journal.frontier())
+    for other in others:
+        other.screen.left.pop(away.member, None)
+    away.leave()
+    room.run(1.0)
+    for other in others:
+        assert other.screen.left.get(away.member) == "goodbye", "it left, and nobody is told"
+        other.say(f"{other.name} talks of who is away")
+    room.run(2 * mesh.LIVE_S)
+    away.start()
+    assert room.run_until(lambda: room.full_mesh() and room.converged(), PATIENCE_S), "not back"
+    now_ms, live_ms = away.wall_ms(), int(1000 * mesh.LIVE_S)
+    just_now_ms = range(now_ms - live_ms - int(1000 * PATIENCE_S), now_ms + live_ms)
+    for other in others:
+        for seq in range(placed.get(other.log, 0) + 1, other.journal.frontier()[other.log] + 1):
+            entry = protocol.parse_entry(other.journal.entry(other.log, seq))
+            if entry.time_ms not in just_now_ms:
+                assert (other.log, seq) in away.screen.history, "what it missed is no news"
+
+
+def a_slow_line_is_no_dead_one(room: Room) -> None:
+    """A long post may take longer over a slow line than a dead link stays: nobody goes."""
+    slow, other = room.up()[:2]
+    room.slow(slow, other, SLOW_BYTES_PER_S)
+    linked = dict(other.screen.linked)
+    slow.say("x" * int(1.5 * mesh.DEAD_S * SLOW_BYTES_PER_S))
+    room.run(2.0 * mesh.DEAD_S)
+    room.heal()
+    assert other.screen.linked == linked and slow.member in linked, "slow, and taken for dead"
+
+
+def lies_are_let_go(room: Room) -> None:
+    """What a liar made up is not dialed for ever."""
+    room.run(FORGET_S)
+    for machine in room.up():
+        assert machine.node is not None
+        known = machine.node.mesh.contacts.known
+        made_up = [address for address in known if address not in room.listeners]
+        assert not made_up, "it believes in an address where nobody ever was"
 
 
 def the_dead_are_missed(room: Room) -> None:

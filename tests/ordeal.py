@@ -9,6 +9,7 @@ ISSTA 2012).
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +19,9 @@ from typing import NamedTuple
 import contacts
 import mesh
 import protocol
-from protocol import Entries, Have, Head, Peer, Peers, Ping
-from tests import invariants
-from tests.simulator import REST_S, Machine, Room, sign
+from protocol import Entries, Fork, Have, Head, Peer, Peers, Ping
+from tests import callers, invariants
+from tests.simulator import Machine, Room, sign
 
 TROUBLE_S = 8.0
 # After the last fault: a peer is found dead, its address is dialed at the longest back-off,
@@ -28,7 +29,7 @@ TROUBLE_S = 8.0
 PEACE_S = mesh.DEAD_S + 2 * contacts.BACKOFF_NAMED_S + mesh.HANDSHAKE_S
 QUIET_S = 12.0  # two heartbeats long
 LIARS = 0.3  # of the plans have one member that lies
-DEATHS = 0.2  # of the plans end with one machine gone for good
+TIGHT = 0.3  # of the ordeals have limits that are met
 YEAR_MS = 365 * 24 * 3600 * 1000
 
 
@@ -147,6 +148,13 @@ def _cut_bytes(room: Room, chance: Random) -> None:
     room.cuts = not room.cuts
 
 
+def _crowd(room: Room, chance: Random) -> None:
+    machines = [machine for machine in room.running if machine.honest]
+    if len(machines) > 1:
+        source, target = chance.sample(machines, 2)
+        callers.crowd(source, target, chance)
+
+
 # ---------------------------------------------------------------- disks
 
 
@@ -217,13 +225,27 @@ class Evil:
         node = self.machine.node
         return [link.id for link in node.mesh.members.values()] if node else []
 
-    def entry(self, seq: int = 1, heads: tuple[Head, ...] = (), author: bytes = b"") -> bytes:
+    def entry(
+        self, seq: int = 1, heads: tuple[Head, ...] = (), author: bytes = b"", more: int = 0
+    ) -> bytes:
         log = author + self.log[32:] if author else self.log
         body = protocol.pack_posts([f"believe me: {self._chance.random()}"])
         previous = bytes(32) if seq == 1 else self._chance.randbytes(32)
         time_ms = self._chance.choice((0, self.machine.wall_ms(), 2**64 - 1))
         unsigned = protocol.unsigned_entry(
             Head(log, seq), previous, time_ms, heads, protocol.POSTS, body
+        )
+        if more:
+            size = (len(body) + more).to_bytes(4, "big")
+            unsigned = unsigned[: -len(body) - 4] + size + body + bytes(more)
+        return unsigned + sign(self.machine.member, unsigned)
+
+    def forged_from(self, raw: bytes) -> bytes:
+        """In the place of `raw`, as if its author had signed it."""
+        entry = protocol.parse_entry(raw)
+        body = protocol.pack_posts(["I have never said this"])
+        unsigned = protocol.unsigned_entry(
+            Head(entry.log, entry.seq), entry.previous, entry.time_ms, (), protocol.POSTS, body
         )
         return unsigned + sign(self.machine.member, unsigned)
 
@@ -233,6 +255,13 @@ class Evil:
         for message in messages:
             if not connection.link.clogged:
                 connection.link.send(message)
+        connection.flush()
+
+    def send_frame(self, link: int, length: int, frame: bytes) -> None:
+        """Says `length`, whatever that of the frame is."""
+        assert self.machine.node is not None
+        connection = self.machine.node.connections[link]
+        connection.link._plain.append(length.to_bytes(4, "big") + frame)
         connection.flush()
 
 
@@ -262,6 +291,22 @@ def _fork(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
         evil.send(link, Entries((evil.entry(),)))
 
 
+def _prove(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """A fork of which only one member gets both branches, and nobody else either."""
+    room.truth.forked[evil.log] = None
+    evil.send(chance.choice(links), Fork(evil.entry(), evil.entry()))
+
+
+def _accuse(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """What proves nothing against somebody honest: of another seq, one and the same, or
+    signed by who was not asked."""
+    victim = chance.choice([m for m in room.machines if m.honest])
+    said = [raw for (log, _), raw in room.truth.shown.items() if log.startswith(victim.member)]
+    one = chance.choice(said) if said else evil.entry(author=victim.member)
+    other = chance.choice((one, chance.choice(said or [one]), evil.forged_from(one)))
+    evil.send(chance.choice(links), Fork(one, other))
+
+
 def _send_the_future(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     evil.send(chance.choice(links), Entries((evil.entry(seq=chance.choice((2, 9, 2**63 - 1))),)))
 
@@ -273,9 +318,13 @@ def _withhold(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
 
 
 def _boast(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
-    for _ in range(8):
-        heads = tuple(Head(chance.randbytes(40), 2**64 - 1) for _ in range(100))
-        evil.send(chance.choice(links), Have(heads))
+    link, most = chance.choice(links), protocol.MAX_HAVE_LOGS
+    for start in range(0, mesh.MAX_LOGS_TOLD + most, most)[:10]:
+        numbers = range(start, start + most)
+        heads = [Head(number.to_bytes(40, "big"), 2**64 - 1) for number in numbers]
+        evil.send(link, Have(tuple(heads)))
+    held = evil.machine.journal.frontier()
+    evil.send(link, Have(tuple(Head(log, 2**64 - 1) for log in [*held][:most])))
 
 
 def _lie_about_addresses(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
@@ -290,13 +339,51 @@ def _flood(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     evil.send(chance.choice(links), *(Entries((raw,)) for raw in run))
 
 
+def _say_the_impossible(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """Entries whose numbers nobody can have written."""
+    logs = [chance.choice([*evil.machine.journal.frontier(), evil.log]), chance.randbytes(40)]
+    wrong: tuple[tuple[int, tuple[Head, ...]], ...] = (
+        (1, (Head(logs[0], 0),)),
+        (1, (Head(logs[1], 2**63),)),
+        (1, (Head(logs[0], 1), Head(logs[0], 2))),
+        (0, ()),
+        (2**63, ()),
+    )
+    evil.send(chance.choice(links), Entries((evil.entry(*chance.choice(wrong)),)))
+
+
+def _exceed(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """One more of everything than there may be."""
+    head, peer = bytes(40 + 8 + 8), bytes(32 + 2 + 1)
+    run = (4).to_bytes(4, "big") + bytes(4)
+    entry = evil.entry(more=protocol.MAX_ENTRY_BYTES + 1 - len(evil.entry()))
+    frames = (
+        (3, b"\1" + (protocol.MAX_HAVE_LOGS + 1).to_bytes(2, "big"), head, protocol.MAX_HAVE_LOGS),
+        (2, (protocol.MAX_PEERS + 1).to_bytes(2, "big"), peer, protocol.MAX_PEERS),
+        (4, b"", run, protocol.MAX_RUN),
+        (4, len(entry).to_bytes(4, "big"), entry, 0),
+        (5, b"", b"", -1),  # of no bytes at all
+    )
+    kind, start, each, count = chance.choice(frames)
+    body = start + each * (count + 1)
+    evil.send_frame(chance.choice(links), len(body) + (count >= 0), bytes([kind]) + body)
+
+
+def _never_end(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """A frame that is longer than there are bytes."""
+    evil.send_frame(chance.choice(links), 2**32 - 1, bytes(invariants.UNREAD_BYTES + 1))
+
+
+def _be_rude(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    target = _running(room, chance)
+    if target:
+        callers.rude(room, evil.machine, target, chance, evil.entry())
+
+
 def _babble(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
-    assert evil.machine.node is not None
     body = chance.randbytes(chance.choice((0, 1, 10, 1000)))
-    frame = (len(body) + 1).to_bytes(4, "big") + bytes([chance.randrange(12)]) + body
-    connection = evil.machine.node.connections[chance.choice(links)]
-    connection.link._plain.append(frame)
-    connection.flush()
+    kind = bytes([chance.randrange(12)])
+    evil.send_frame(chance.choice(links), len(body) + 1, kind + body)
 
 
 # The one table of faults: how often each happens, in a second of trouble.
@@ -331,6 +418,13 @@ FAULTS = {
     "lie about addresses": Fault(0.3, _evil(_lie_about_addresses)),
     "flood": Fault(0.2, _evil(_flood)),
     "babble": Fault(0.5, _evil(_babble)),
+    "crowd": Fault(0.05, _crowd),
+    "be rude": Fault(0.5, _evil(_be_rude)),
+    "prove": Fault(0.2, _evil(_prove)),
+    "accuse": Fault(0.3, _evil(_accuse)),
+    "say the impossible": Fault(0.3, _evil(_say_the_impossible)),
+    "exceed": Fault(0.3, _evil(_exceed)),
+    "never end": Fault(0.1, _evil(_never_end)),
 }
 ALWAYS = ("say", "start", "heal", "mend disks")  # or there is little to go wrong
 
@@ -353,6 +447,20 @@ def plan_of(seed: int) -> Plan:
     return sorted(plan)
 
 
+# Limits that five members never meet are made so small for some that they do.
+SMALL = (
+    (protocol, "MAX_RUN", 4),
+    (protocol, "MAX_HAVE_LOGS", 3),
+    (contacts, "MAX_ADDRESSES", 24),
+)
+# How some of them end: with one machine gone for good, or for a while, or on a slow line.
+ENDS = (
+    (0.2, invariants.the_dead_are_missed),
+    (0.2, invariants.who_was_away_is_told_so),
+    (0.05, invariants.a_slow_line_is_no_dead_one),
+)
+
+
 class Ordeal:
     """One run of a plan. `run` raises AssertionError where a promise is broken, and whatever
     else a bug raises; `room` and `faults` tell what happened up to then."""
@@ -360,9 +468,19 @@ class Ordeal:
     def __init__(self, seed: int, nodes: int = 5, plan: Plan | None = None) -> None:
         self.plan = plan_of(seed) if plan is None else plan
         self.room = Room(seed, nodes)
+        self._tight = Random(f"limits of {seed}").random() < TIGHT
         self.faults: Counter[str] = Counter()
 
     def run(self) -> Ordeal:
+        with contextlib.ExitStack() as undo:
+            if self._tight:
+                for module, name, limit in SMALL:
+                    undo.callback(setattr, module, name, getattr(module, name))
+                    setattr(module, name, limit)
+            self._run()
+        return self
+
+    def _run(self) -> None:
         room = self.room
         machines = room.machines
         machines[-1].honest = not any(step.fault in _EVIL for step in self.plan)
@@ -382,11 +500,16 @@ class Ordeal:
         room.check()
         settled = partial(invariants.nobody_is_left_to_dial, room)
         assert room.run_until(settled, PEACE_S), "somebody is dialed without end"
-        room.run(REST_S)  # the others are told of what was found
+        room.run(invariants.REST_S)  # the others are told of what was found
         invariants.silence(room, QUIET_S)
-        if room.random.random() < DEATHS:
-            invariants.the_dead_are_missed(room)
-        return self
+        invariants.talk_is_live(room)
+        if self.faults["lie about addresses"]:
+            invariants.lies_are_let_go(room)
+        end = room.random.random()
+        for share, come_true in ENDS:
+            if 0.0 <= end < share:
+                come_true(room)
+            end -= share
 
     @staticmethod
     def _first_start(machine: Machine) -> None:
@@ -396,7 +519,7 @@ class Ordeal:
     def _strike(self, step: Step) -> None:
         self.faults[step.fault] += 1
         FAULTS[step.fault].act(self.room, Random(step.seed))
-        for machine in self.room.running:
+        for machine in self.room.up():
             invariants.memory_is_bounded(machine)
 
     def _make_peace(self) -> None:

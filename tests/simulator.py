@@ -48,7 +48,6 @@ SOCKET_BYTES = 2 * net.BUFFER_BYTES
 MANY_PAGES = 2**30  # a disk with room
 LOG_STATEMENTS = 1000  # that a database has not applied to its platter: what they hold is memory
 TURN_S = 0.0001  # from news to the turn that takes it in: a machine is never infinitely fast
-REST_S = 2.0  # the longest that something is put off (mesh.RELAY_S, SYNC_S), and round trips
 READ_WRITE = READ | WRITE
 FIN = None  # in a stream of bytes: their end
 
@@ -469,7 +468,13 @@ class Socket:
         if arrives < self._arrives:
             arrives = self._arrives
         if segment:
-            arrives += len(segment) / room.bytes_per_s(self.machine, self.peer.machine)
+            bytes_per_s = room.bytes_per_s(self.machine, self.peer.machine)
+            while len(segment) > bytes_per_s:  # it comes in pieces, one a second
+                piece, segment = segment[: int(bytes_per_s)], segment[int(bytes_per_s) :]
+                arrives += 1.0
+                self._segments.append(piece)
+                room.at(arrives, self._deliver)
+            arrives += len(segment) / bytes_per_s
         self._arrives = arrives
         self._segments.append(segment)
         room.at(arrives, self._deliver)
@@ -906,7 +911,7 @@ class Room:
 
     def check(self) -> None:
         """All that must be true of a room that comes to rest."""
-        self.run(REST_S)
+        self.run(invariants.REST_S)
         invariants.at_rest(self)
 
 

@@ -1,0 +1,87 @@
+"""Callers at a simulated node that are no nodes: strangers, and a member that keeps to nothing.
+
+Lives here: what they do to a connection. Never here: when, and what must come of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, cast
+
+import mesh
+import net
+import protocol
+from protocol import Entries, Have, Head, Hello, Message, Peer, Peers, Ping
+from tests.simulator import Machine, Room, Socket, gate_of
+
+PATIENCE_S = 2.0  # then a caller hangs up that was not hung up on
+
+
+class Caller:
+    """Calls, and says what it has to say as soon as TLS is through; or nothing at all."""
+
+    def __init__(
+        self,
+        source: Machine,
+        target: Machine,
+        member: bytes,
+        says: Sequence[Message],
+        *,
+        knocks: bool = True,
+        silent: bool = False,
+    ) -> None:
+        self._says = says
+        self._silent = silent
+        gate = gate_of(member)
+        link = net.Link(gate if knocks else replace(gate, knock=lambda _: bytes(32)), dialed=True)
+        make = cast(Any, lambda *_: Socket(source))
+        self._connection = net.Connection.dial(
+            source._loop, target.address, link, self._listen, make
+        )
+        source.room.after(PATIENCE_S, self._connection.close)
+
+    def _listen(self, connection: net.Connection) -> None:
+        for heard in connection.receive():
+            if isinstance(heard, net.Failed):
+                connection.close()
+                return
+            if isinstance(heard, net.Secured):
+                for message in self._says:
+                    connection.link.send(message)
+        connection.take_drained()
+        if not self._silent:
+            connection.flush()
+
+
+def crowd(source: Machine, target: Machine, chance: Random) -> None:
+    """More at once than a node has room for: they say nothing, don't know how to knock, or
+    have a key of no member."""
+    ways: list[dict[str, Any]] = [{"silent": True}, {"knocks": False}]
+    for _ in range(mesh.MAX_OPENING + 6):
+        Caller(source, target, chance.randbytes(32), [Hello("x", 1, 1)], **chance.choice(ways))
+
+
+def rude(room: Room, source: Machine, target: Machine, chance: Random, entry: bytes) -> None:
+    """A member that does not say Hello, or twice, or begins what it does not finish. `entry`:
+    one that it has made."""
+    log = protocol.parse_entry(entry).log
+    hello = Hello(source.name, source.address[1], chance.getrandbits(64))
+    held = tuple(Head(each, 1) for each in _logs(room))[: protocol.MAX_HAVE_LOGS]
+    says: tuple[tuple[Message, ...], ...] = (
+        (Peers((Peer(target.member, *target.address),)),),
+        (Have((Head(log, 1),)),),
+        (Entries((entry,)),),
+        (Ping(),),
+        (hello, hello, Have(())),
+        (hello, Have(held, last=False)),
+        (hello, Have((), last=False), Entries((entry,))),
+    )
+    room.truth.forked[log] = None  # it is said to one, and to nobody else
+    Caller(source, target, source.member, chance.choice(says))
+
+
+def _logs(room: Room) -> Iterator[protocol.Log]:
+    for log, _ in room.truth.shown:
+        yield log
