@@ -1238,3 +1238,33 @@ def test_what_a_peer_has_of_logs_that_we_hold_is_noted_whatever_else_it_told_of(
     sent.pop(MY_LOG, None)
     script.do(MessageReceived(1, Have((Head(MY_LOG, 1),))))
     assert sent[MY_LOG] == 1
+
+
+def test_an_address_that_is_found_true_again_is_no_news_to_others() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.do(AddressLearned(ZOE_AT, "you"))
+    for number, expected in ((2, 1), (3, 0)):
+        script.do(LinkOpened(number, ZOE_AT, dialed=True), LinkSecured(number, ZOE))
+        script.do(LinkClosed(number, "closed"))
+        told = [action for _, action in script.sleep(0.2) if getattr(action, "message", None)]
+        assert len(told) == expected
+
+
+def test_of_two_handshakes_only_the_one_whose_time_is_over_is_given_up() -> None:
+    script = Script()
+    script.do(LinkOpened(1, ZOE_AT, dialed=False))
+    script.now = 1.0
+    script.do(LinkOpened(2, BOB_AT, dialed=False))
+    given_up = [action for _, action in script.sleep(mesh.HANDSHAKE_S - 0.5)]
+    assert CloseLink(1) in given_up and CloseLink(2) not in given_up
+    assert list(script.mesh.links) == [2]
+
+
+def test_a_member_that_claims_to_have_logs_of_ours_without_end_is_believed_some() -> None:
+    script = Script(frontier={MY_LOG: 1})
+    script.link(BOB, 1)
+    for start in range(0, mesh.MAX_LOGS_TOLD + 2048, 2048):
+        logs = [ME + number.to_bytes(8, "big") for number in range(1 + start, 2049 + start)]
+        script.do(MessageReceived(1, Have(tuple(Head(log, 1) for log in logs))))
+    assert len(script.mesh.confirmed[BOB]) == mesh.MAX_LOGS_TOLD
