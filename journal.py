@@ -53,7 +53,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import protocol
@@ -118,7 +118,14 @@ _UPGRADE = (
     "UPDATE forks SET checksum = checksum(log, one, other)",
     "PRAGMA user_version = 2",
 )
+# The queries for rows of entries, whole: SQLite knows one that it has compiled by its text.
 _ROW = "SELECT log, seq, checked, stamp, rank, placed, raw, checksum FROM entries WHERE "
+_AT = _ROW + "log = ? AND seq = ?"
+_LAST = _ROW + "log = ? ORDER BY seq DESC LIMIT 1"
+_LAST_PLACED = _ROW + "log = ? AND placed > 0 ORDER BY seq DESC LIMIT 1"
+_WHOLE_LOG = _ROW + "log = ? ORDER BY seq"
+_AFTER = _ROW + "log = ? AND seq > ? ORDER BY seq"
+_PLACED_AFTER = _ROW + "placed > ? ORDER BY placed LIMIT ?"
 _SUMMARY = struct.Struct(">QQQ")  # rows in entries, names, forks; the tips follow
 
 
@@ -287,7 +294,7 @@ class Journal:
         stored = 0
         for log, id in self._db.execute("SELECT log, id FROM logs").fetchall():
             entry: Entry | None = None
-            for row in self._rows("log = ? ORDER BY seq", id):
+            for row in self._rows(_WHOLE_LOG, id):
                 previous = entry
                 entry = self._parsed(row.raw)
                 follows = (previous.seq, previous.hash) if previous else (0, protocol.NO_PREVIOUS)
@@ -308,12 +315,12 @@ class Journal:
         logs = self._db.execute("SELECT log, id FROM logs").fetchall()
         self._logs = {log: _LogState(id) for log, id in logs}
         for log, state in self._logs.items():
-            last = self._row("log = ? ORDER BY seq DESC LIMIT 1", state.id)
+            last = self._row(_LAST, state.id)
             if last is None or last.raw[: protocol.LOG_BYTES] != log:
                 raise self._damage()  # a log is written together with its first entry
             state.seq, state.hash = last.seq, sha256(last.raw).digest()
             if last.placed is None:
-                last = self._row("log = ? AND placed > 0 ORDER BY seq DESC LIMIT 1", state.id)
+                last = self._row(_LAST_PLACED, state.id)
             if last:
                 state.placed, state.order = last.seq, _order_of(last)
         # How many entries were placed, ever.
@@ -712,21 +719,24 @@ class Journal:
         return entry
 
     def _row_at(self, log: Log, seq: int) -> _Row:
-        row = self._row("log = ? AND seq = ?", self._logs[log].id, seq)
+        row = self._row(_AT, self._logs[log].id, seq)
         if row is None:
             raise self._damage()
         return row
 
-    def _row(self, where: str, *values: int) -> _Row | None:
-        return next(self._rows(where, *values), None)
+    def _row(self, query: str, *values: int) -> _Row | None:
+        columns = self._db.execute(query, values).fetchone()
+        return None if columns is None else self._checked(columns)
 
-    def _rows(self, where: str, *values: int) -> Iterator[_Row]:
-        """Rows of entries: the only place that reads them."""
-        for columns in self._db.execute(_ROW + where, values):
-            row = _Row._make(columns)
-            if _checksum(row.raw, columns[:6]) != row.checksum:
-                raise self._damage()
-            yield row
+    def _rows(self, query: str, *values: int) -> Iterator[_Row]:
+        return map(self._checked, self._db.execute(query, values))
+
+    def _checked(self, columns: tuple[Any, ...]) -> _Row:
+        """A row of entries: all that are read come through here."""
+        row = _Row._make(columns)
+        if _checksum(row.raw, columns[:6]) != row.checksum:
+            raise self._damage()
+        return row
 
     def _parsed(self, raw: bytes) -> Entry:
         """An entry from our own disk: if it is none, no far end is to blame."""
@@ -742,7 +752,7 @@ class Journal:
         size = checked = 0
         state = self._logs[log]
         with self._explained():
-            for row in self._rows("log = ? AND seq > ? ORDER BY seq", state.id, after):
+            for row in self._rows(_AFTER, state.id, after):
                 if row.seq != after + len(run) + 1:
                     raise self._damage()
                 size += 4 + len(row.raw)
@@ -793,7 +803,7 @@ class Journal:
     def placed_after(self, number: int, limit: int) -> list[Entry]:
         """The `limit` entries that were placed after the first `number` of them."""
         with self._explained():
-            rows = list(self._rows("placed > ? ORDER BY placed LIMIT ?", number, limit))
+            rows = list(self._rows(_PLACED_AFTER, number, limit))
             upto = min(number + limit, self.placed_count)
             if [row.placed for row in rows] != list(range(number + 1, upto + 1)):
                 raise self._damage()

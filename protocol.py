@@ -357,7 +357,10 @@ def _decode_have(reader: _Reader) -> Have:
 
 
 def _encode_entries(entries: Entries) -> bytes:
-    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in entries.run)
+    parts: list[bytes] = []
+    for raw in entries.run:
+        parts += (len(raw).to_bytes(4, "big"), raw)
+    return b"".join(parts)
 
 
 def _decode_entries(reader: _Reader) -> Entries:
@@ -417,25 +420,28 @@ class Frames:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Messages completed by `data`; those before a broken frame come out before
         RemoteError is raised for it (so iterate, do not collect)."""
-        self._buffer += data
-        start = 0
+        buffer: bytes | bytearray = data  # whole frames, most often: they need not be put together
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
+        start, size = 0, len(buffer)
         try:
-            while len(self._buffer) - start >= 4:
-                (length,) = struct.unpack_from(">I", self._buffer, start)
+            while size - start >= 4:
+                length = int.from_bytes(buffer[start : start + 4], "big")
                 if not 1 <= length <= MAX_FRAME_BYTES:
                     raise RemoteError(f"a frame of {length} bytes")
                 end = start + 4 + length
-                if len(self._buffer) < end:
+                if size < end:
                     break
-                kind, body = (
-                    self._buffer[start + 4],
-                    bytes(memoryview(self._buffer)[start + 5 : end]),
-                )
+                kind, body = buffer[start + 4], bytes(memoryview(buffer)[start + 5 : end])
                 start = end
                 if kind in _DECODERS:
                     yield _DECODERS[kind](_Reader(body))
         finally:
-            del self._buffer[:start]
+            if buffer is data:
+                self._buffer += data[start:]
+            else:
+                del self._buffer[:start]
 
 
 # ---------------------------------------------------------------- entries

@@ -337,7 +337,7 @@ class Socket:
         self.heard = 0.0  # when bytes came
         self.error = 0
         self.in_flight = 0  # bytes that the far end has not read yet
-        self.inbox = bytearray()
+        self.inbox = b""  # most often one segment that is read at once: then nobody copies it
         self._ended = False  # after the inbox
         self._segments: deque[bytes | None] = deque()
         self._arrives = 0.0
@@ -388,8 +388,7 @@ class Socket:
                 return b""
             raise BlockingIOError
         count = min(count, self.machine.room.cut(len(self.inbox)))
-        data = bytes(memoryview(self.inbox)[:count])
-        del self.inbox[:count]
+        data, self.inbox = self.inbox[:count], self.inbox[count:]
         self.heard = self.machine.room.now
         peer = self.peer
         was_full = peer.in_flight >= SOCKET_BYTES
