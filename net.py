@@ -381,8 +381,9 @@ class Connection:
         at the next read. `mid_turn`: of earlier turns only."""
         if self._connecting:
             return
-        was_clogged = self.link.clogged
-        outgoing = self.link.outgoing(mid_turn=mid_turn)
+        link = self.link
+        was_clogged = link.clogged
+        outgoing = link.outgoing(mid_turn=mid_turn)
         if outgoing:
             try:
                 count = self._socket.send(outgoing)
@@ -394,8 +395,9 @@ class Connection:
             self.link.sent(count)
         # Even if all is sent by now: the caller is told in the next turn, not in this one,
         # so that one fast reader can't keep the loop to itself.
-        self._drained = self._drained or (was_clogged and not self.link.clogged)
-        again = self.link.queued_bytes or self._drained or self.link.unread
+        if was_clogged and not link.clogged:
+            self._drained = True
+        again = link.queued_bytes or self._drained or link.unread
         self._watch(READ | WRITE if again else READ)
 
     def close(self) -> None:

@@ -138,7 +138,7 @@ MUTATIONS = [
     Mutation(
         "an answer stands after its question, whatever the clocks say",
         "journal.py",
-        "stamp = max(entry.time_ms, max(order[0] for order in orders))",
+        "stamp = max(entry.time_ms, *stamps)",
         "stamp = entry.time_ms",
         1,
     ),
