@@ -346,7 +346,7 @@ def _decode_peers(reader: _Reader) -> Peers:
 
 def _encode_have(have: Have) -> bytes:
     start = struct.pack(">BH", have.last, len(have.heads))
-    return start + b"".join(log + seq.to_bytes(8, "big") + mark for log, seq, mark in have.heads)
+    return start + b"".join(starmap(_HELD.pack, have.heads))
 
 
 def _decode_have(reader: _Reader) -> Have:

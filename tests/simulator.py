@@ -685,10 +685,11 @@ class Machine:
     # ------------------------------------------------------------ its turns
 
     def wake(self, delay_s: float = TURN_S) -> None:
-        at = self.room.now + delay_s
+        room = self.room
+        at = room.now + delay_s
         if self._turn_at is None or at < self._turn_at:
             self._turn_at = at
-            self.room.at(at, self._ring, at)
+            room.at(at, self._ring, at)
 
     def _ring(self, at: float) -> None:
         if at == self._turn_at:
@@ -914,9 +915,12 @@ class Room:
         invariants.at_rest(self)
 
 
-def sign(author: bytes, unsigned: bytes) -> bytes:
-    return sha512(author + unsigned).digest()
+def sign(author: bytes, unsigned: bytes | memoryview) -> bytes:
+    digest = sha512(author)
+    digest.update(unsigned)
+    return digest.digest()
 
 
 def verify(entry: Entry) -> bool:
-    return entry.signature == sign(entry.author, entry.raw[: -protocol.SIGNATURE_BYTES])
+    unsigned = memoryview(entry.raw)[: -protocol.SIGNATURE_BYTES]
+    return entry.signature == sign(entry.author, unsigned)
