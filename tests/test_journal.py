@@ -4,6 +4,7 @@ that a thousand entries cost nothing; identity.py has the real ones."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
 import shutil
@@ -15,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
@@ -1781,11 +1782,12 @@ def test_a_schema_that_makes_no_sense_costs_no_entry(tmp_path: Path) -> None:
 
 def test_rows_with_a_damaged_number_are_rescued_too(tmp_path: Path) -> None:
     journal = opened(tmp_path)
-    journal.append(speaker(ALICE, "one", "two").run)
+    journal.append(speaker(ALICE, "one", "two", "three").run)
     journal.close()
     changed(
         tmp_path,
         "UPDATE entries SET rowid = 9223372036854775807 WHERE seq = 2",
+        "UPDATE entries SET rowid = 9223372036854775806, raw = 7 WHERE seq = 3",
         "DELETE FROM state",
     )
     assert rescued(tmp_path).entries == 2
@@ -1920,6 +1922,44 @@ def test_a_second_rescue_at_the_same_time_is_told_so(tmp_path: Path) -> None:
     assert outcomes
     with pytest.raises(JournalLocked):  # it is done: nothing is damaged any more
         rescue(path, verify)
+
+
+def test_a_rescue_whose_mark_was_taken_away_while_it_waited_for_it_is_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rescue ended between the opening of the mark and its lock."""
+    begun(tmp_path)
+    mark, lock = tmp_path / "journal.damaged", fcntl.flock
+    mark.touch()
+
+    def lock_late(file: IO[bytes], how: int) -> None:
+        mark.unlink(missing_ok=True)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(JournalLocked):
+        rescue(tmp_path / "journal.db", verify)
+    assert not list(tmp_path.glob("*damaged-*"))
+
+
+def test_a_rescue_that_finds_no_room_says_so_and_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What SQLite can't write back from the -wal stays there when it closes."""
+    begun(tmp_path)
+    (tmp_path / "journal.damaged").touch()
+    close = Journal.close
+
+    def close_on_a_full_disk(journal: Journal, *, sealed: bool = True) -> None:
+        close(journal, sealed=sealed)
+        (tmp_path / "journal.rescued.db-wal").write_bytes(b"not written back")
+
+    monkeypatch.setattr(Journal, "close", close_on_a_full_disk)
+    with pytest.raises(JournalError, match="no room to rescue it") as error:
+        rescue(tmp_path / "journal.db", verify)
+    assert_one_clear_line(error.value, tmp_path / "journal.db")
+    monkeypatch.undo()
+    assert rescued(tmp_path) == Rescued(2, tmp_path / "journal.damaged-1.db")
 
 
 def test_a_journal_that_somebody_moved_away_is_a_new_one_after_the_rescue(tmp_path: Path) -> None:
