@@ -22,7 +22,15 @@ from protocol import Log
 from tests import simulate
 from tests.churn import Churn
 from tests.ordeal import Ordeal
-from tests.simulator import SOCKET_BYTES, Machine, Room, SimulatedJournal, Socket
+from tests.simulator import (
+    SOCKET_BYTES,
+    Database,
+    Machine,
+    Room,
+    SimulatedJournal,
+    Socket,
+    image_of,
+)
 
 SEEDS = 200  # some 25 s of one core
 HOUR_S = 3600.0
@@ -410,6 +418,20 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
 def test_a_large_room_whose_members_come_and_go_stays_one_room() -> None:
     """`make simulate NODES=... MINUTES=... CHURN=...` is the same at length."""
     Churn(1, nodes=25, minutes=0.5, percent=20.0).run()
+
+
+def test_a_simulated_power_cut_leaves_what_was_synced_to_the_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sync, same = Database.sync, []
+
+    def compared(db: Database) -> None:
+        sync(db)
+        same.append(image_of(db.platter()) == image_of(db))
+
+    monkeypatch.setattr(Database, "sync", compared)
+    Ordeal(3).run()
+    assert len(same) > 50 and all(same)
 
 
 def test_one_seed_is_one_run_to_the_byte() -> None:
