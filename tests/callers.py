@@ -13,9 +13,10 @@ from typing import Any, cast
 import mesh
 import net
 import protocol
-from protocol import Entries, Have, Head, Hello, Message, Peer, Peers, Ping
-from tests.simulator import Machine, Room, Socket, gate_of
+from protocol import Entries, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
+from tests.simulator import SOCKET_BYTES, Machine, Room, Socket, gate_of
 
+MANY = 30_000  # messages; a second of a real processor
 PATIENCE_S = 2.0  # then a caller hangs up that was not hung up on
 
 
@@ -31,9 +32,13 @@ class Caller:
         *,
         knocks: bool = True,
         silent: bool = False,
+        then: bytes = b"",
     ) -> None:
+        """`then`: frames, after which it reads nothing any more."""
+        self._source = source
         self._says = says
         self._silent = silent
+        self._then = then
         gate = gate_of(member)
         link = net.Link(gate if knocks else replace(gate, knock=lambda _: bytes(32)), dialed=True)
         make = cast(Any, lambda *_: Socket(source))
@@ -50,9 +55,19 @@ class Caller:
             if isinstance(heard, net.Secured):
                 for message in self._says:
                     connection.link.send(message)
+                if self._then:
+                    self._go_deaf(connection)
+                    return
         connection.take_drained()
         if not self._silent:
             connection.flush()
+
+    def _go_deaf(self, connection: net.Connection) -> None:
+        sock = cast(Socket, connection._socket)
+        connection.link._plain.append(self._then)
+        connection.flush()
+        self._source._loop.unwatch(sock.descriptor)
+        sock.peer.in_flight = SOCKET_BYTES  # not even its kernel takes more
 
 
 def crowd(source: Machine, target: Machine, chance: Random) -> None:
@@ -61,6 +76,15 @@ def crowd(source: Machine, target: Machine, chance: Random) -> None:
     ways: list[dict[str, Any]] = [{"silent": True}, {"knocks": False}]
     for _ in range(mesh.MAX_OPENING + 6):
         Caller(source, target, chance.randbytes(32), [Hello("x", 1, 1)], **chance.choice(ways))
+
+
+def deaf(source: Machine, target: Machine, chance: Random) -> None:
+    """A member that asks, and asks, and never reads an answer."""
+    hello = Hello(source.name, source.address[1], chance.getrandbits(64))
+    asks = net.MAX_QUEUED_BYTES // len(protocol.encode(Pong())) + 2_000
+    if asks < MANY:
+        then = protocol.encode(Have(())) + asks * protocol.encode(Ping())
+        Caller(source, target, source.member, [hello], then=then)
 
 
 def rude(room: Room, source: Machine, target: Machine, chance: Random, entry: bytes) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from node import Node
     from tests.simulator import Machine, Room, SimulatedJournal, Socket
 
-# A link's own books (queue, deferred, lacking) beside what its Link queues.
-QUEUED_BYTES = net.MAX_QUEUED_BYTES + protocol.MAX_FRAME_BYTES
 MOST_LINKS = mesh.MAX_LINKS_FACTOR * mesh.MAX_LINKS
 HEARTBEATS = (protocol.Ping, protocol.Pong)
 # To one address in a second: what the back-off allows, and what people and hearsay may add.
@@ -50,11 +48,13 @@ class Truth:
         self.shown: dict[tuple[Log, int], bytes] = {}
         self.excused: Frontier = {}  # all that a broken disk may have taken with it is after this
         self.forked: dict[Log, None] = {}  # by liars
+        self.whispered: dict[Log, None] = {}  # by liars, to members whose disks may lose it
         self.forged: dict[bytes, None] = {}  # entries in the name of others
         self.withheld = False  # a liar named entries that nobody gets
 
     def must_be_held(self, log: Log, seq: int) -> bool:
-        return log not in self.forked and seq <= self.excused.get(log, 2**63)
+        doubtful = log in self.forked or log in self.whispered
+        return not doubtful and seq <= self.excused.get(log, 2**63)
 
 
 class Screen:
@@ -127,6 +127,7 @@ class Sendings:
         self.chatter = 0  # all that is sent but heartbeats, and all dials
         self._machine = machine
         self._sent: dict[tuple[int, Log], int] = {}
+        self._shown: dict[tuple[int, Log], None] = {}  # forks, to who holds another branch
         self._told: dict[tuple[int, Log], int] = {}
         self._promised: list[protocol.Head] = []
         self._dials: dict[events.Address, list[float]] = {}
@@ -139,7 +140,10 @@ class Sendings:
                 assert isinstance(action, events.SendEntries)
                 sent = self._sent.get((action.link, action.log), 0)
                 forked = action.log in self._machine.room.truth.forked
-                assert action.after >= sent or forked, "the same entries twice over one link"
+                if action.after < sent:
+                    again = (action.link, action.log) in self._shown
+                    assert forked and not again, "the same entries twice over one link"
+                    self._shown[action.link, action.log] = None
                 self._machine.hearings.allow(action, forked)
                 self._sent[action.link, action.log] = action.after + 1
                 self._machine.room.runs += 1
@@ -179,7 +183,8 @@ class Sendings:
         assert greeting or link is None or link.up, "told before it said Hello"
 
     def _is_news(self, link: int, have: protocol.Have) -> None:
-        """What was told of a log is not told again."""
+        """What was told of a log is not told again, and who reads nothing can wait for it."""
+        assert not self._node().mesh.links[link].clogged, "told more than it reads"
         for log, seq, _ in have.heads:
             assert seq > self._told.get((link, log), 0), "the same is acknowledged twice"
             self._told[link, log] = seq
@@ -224,6 +229,7 @@ class Hearings:
         self._had: dict[tuple[int, Log], int] = {}  # what the far end said that it has
         self._in_turn: Counter[int] = Counter()  # messages, of each link
         self._stranger_at = float("-inf")
+        self._unsynced_at = float("inf")
 
     def allow(self, action: events.SendEntries, forked: bool) -> None:
         """An entry is for who has told what it has, and that it has not this one."""
@@ -246,6 +252,13 @@ class Hearings:
             assert event.link not in node.mesh.links, "it goes on with who broke the protocol"
         elif kind is events.TimePassed:
             self._are_dead(node, actions)
+        elif kind is events.JournalSynced:
+            self._unsynced_at = float("inf")
+        elif kind is events.RunStored:
+            assert isinstance(event, events.RunStored)
+            if event.link is not None and self._is_honest(event.link):
+                had = self._had.get((event.link, event.log), 0)
+                self._had[event.link, event.log] = max(event.seq, had)
         for action in actions:
             if type(action) is events.ShowNotice and "did not get in" in action.text:
                 soon = self._stranger_at + mesh.STRANGERS_S > self._machine.room.now
@@ -253,8 +266,14 @@ class Hearings:
                 self._stranger_at = self._machine.room.now
 
     def flush(self) -> None:
-        """A turn is over."""
+        """A turn is over: what others wait for is put off no longer than it may be."""
         self._in_turn.clear()
+        node, now = self._machine.node, self._machine.room.now
+        if node is None or not node.mesh.unsynced:
+            self._unsynced_at = float("inf")
+        else:
+            self._unsynced_at = min(self._unsynced_at, now)
+            assert now <= self._unsynced_at + mesh.SYNC_S + 0.001, "acknowledged late"
 
     def _hear(
         self, node: Node, event: events.MessageReceived, actions: Sequence[events.Action]
@@ -320,6 +339,13 @@ def stored_before_sent(machine: Machine) -> None:
         assert not machine.journal._db.in_transaction, "sent before it was committed"
 
 
+def leaves_nothing_open(machine: Machine, frontier: Frontier) -> None:
+    """Who leaves has acknowledged all that it has got."""
+    for log, seq in frontier.items():
+        told = log == machine.log or machine.receipts.get(log, 0) >= seq
+        assert told, f"{machine.name} goes, and has not said what it has"
+
+
 def acknowledged_is_kept(machine: Machine, frontier: Frontier) -> None:
     """What a node has said is on its disk is there after whatever start."""
     for log, seq in machine.receipts.items():
@@ -352,7 +378,10 @@ def memory_is_bounded(machine: Machine) -> None:
     if node is None:
         return
     for connection in node.connections.values():
-        assert connection.link.queued_bytes <= QUEUED_BYTES, "a link queues more than it may"
+        queued = connection.link.queued_bytes
+        assert queued <= net.MAX_QUEUED_BYTES, "a link queues more than it may"
+        asleep = connection.link.unread and not connection._watched & net.WRITE
+        assert not asleep, "messages that nobody will look at"
         unread = len(connection.link._frames._buffer)
         assert unread <= UNREAD_BYTES, "a link holds more unread than it may"
     held = len(node.mesh.frontier)
@@ -475,6 +504,7 @@ def answers_follow(room: Room, history: list[Entry]) -> None:
     honest = [machine.member for machine in room.machines if machine.honest]
     for entry in sorted(history, key=lambda entry: (entry.log, entry.seq)):
         for head in entry.heads if entry.author in honest else ():
+            assert head.log != entry.log, "it names itself"
             again = named.get((entry.log, head.log), 0) >= head.seq
             assert not again, "what was seen is named twice"
             named[entry.log, head.log] = head.seq
@@ -549,6 +579,9 @@ def talk_is_live(room: Room) -> None:
         machine.say(f"{machine.name} is here")
         room.run(mesh.SYNC_S / 2)  # while some acknowledge, others talk
     room.run(REST_S)
+    for machine in room.up() if not room.truth.excused else ():
+        names = {other.journal.name_of(machine.member): None for other in room.up()}
+        assert list(names) == [machine.name], "it has a new name, and is called by the old one"
     if len(room.up()) == len(room.running):  # a liar has to have what it says that it hasn't
         assert room.runs - runs <= len(room.up()) * (len(room.up()) - 1), "sent more than once"
     assert room.converged(), "what was said in peace does not arrive"

@@ -17,7 +17,9 @@ from random import Random
 from typing import NamedTuple
 
 import contacts
+import journal
 import mesh
+import net
 import protocol
 from protocol import Entries, Fork, Have, Head, Peer, Peers, Ping
 from tests import callers, invariants
@@ -192,6 +194,16 @@ def _lose_journal(room: Room, chance: Random) -> None:
     _replace_disk(chance.choice([m for m in room.machines if m.honest]), b"")
 
 
+def _begin_anew(room: Room, chance: Random) -> None:
+    """Its journal is lost, and it talks, under another name, before it has its log again."""
+    machine = chance.choice([m for m in room.machines if m.honest])
+    _replace_disk(machine, b"")
+    machine.name = f"{machine.name.split(',')[0]}, called {chance.randrange(100)}"
+    machine.start()
+    if machine.node:
+        machine.say(f"{machine.name} is new")
+
+
 def _flip_bits(room: Room, chance: Random) -> None:
     machine = chance.choice([m for m in room.machines if m.honest])
     platter = bytearray(machine.disk.platter)
@@ -220,17 +232,25 @@ class Evil:
     def __init__(self, machine: Machine, chance: Random) -> None:
         self.machine, self._chance = machine, chance
         self.log = machine.member + chance.randbytes(8)
+        machine.room.truth.whispered[self.log] = None
 
     def links(self) -> list[int]:
         node = self.machine.node
         return [link.id for link in node.mesh.members.values()] if node else []
 
     def entry(
-        self, seq: int = 1, heads: tuple[Head, ...] = (), author: bytes = b"", more: int = 0
+        self,
+        seq: int = 1,
+        heads: tuple[Head, ...] = (),
+        author: bytes = b"",
+        more: int = 0,
+        after: bytes = b"",
     ) -> bytes:
         log = author + self.log[32:] if author else self.log
         body = protocol.pack_posts([f"believe me: {self._chance.random()}"])
         previous = bytes(32) if seq == 1 else self._chance.randbytes(32)
+        if after:
+            previous = protocol.parse_entry(after).hash
         time_ms = self._chance.choice((0, self.machine.wall_ms(), 2**64 - 1))
         unsigned = protocol.unsigned_entry(
             Head(log, seq), previous, time_ms, heads, protocol.POSTS, body
@@ -239,6 +259,13 @@ class Evil:
             size = (len(body) + more).to_bytes(4, "big")
             unsigned = unsigned[: -len(body) - 4] + size + body + bytes(more)
         return unsigned + sign(self.machine.member, unsigned)
+
+    def branch(self, length: int) -> Entries:
+        """So many entries that follow one another, others each time."""
+        run = [self.entry()]
+        for seq in range(2, length + 1):
+            run.append(self.entry(seq, after=run[-1]))
+        return Entries(tuple(run))
 
     def forged_from(self, raw: bytes) -> bytes:
         """In the place of `raw`, as if its author had signed it."""
@@ -288,7 +315,31 @@ def _forge(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
 def _fork(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     room.truth.forked[evil.log] = None
     for link in links:
-        evil.send(link, Entries((evil.entry(),)))
+        evil.send(link, evil.branch(chance.choice((1, 1, 2, 3))))
+
+
+def _sign_seldom(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """Runs of which only the last entry is signed, which vouches for the others."""
+    link, before = chance.choice(links), b""
+    for start in (1, 4):
+        run = []
+        for seq in range(start, start + 3):
+            before = evil.entry(seq, after=before)
+            if seq < start + 2:
+                before = before[: -protocol.SIGNATURE_BYTES] + bytes(protocol.SIGNATURE_BYTES)
+            run.append(before)
+        evil.send(link, Entries(tuple(run)))
+
+
+def _doubt(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """Says again and again that it has another branch of what is forked already."""
+    link = chance.choice(links)
+    forked = [
+        head for head in evil.machine.journal.frontier().items() if head[0] in room.truth.forked
+    ]
+    for _ in range(3):
+        for log, seq in forked[: protocol.MAX_HAVE_LOGS]:
+            evil.send(link, Have((Head(log, seq, b"another."),)))
 
 
 def _prove(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
@@ -380,6 +431,12 @@ def _be_rude(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
         callers.rude(room, evil.machine, target, chance, evil.entry())
 
 
+def _read_nothing(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    target = _running(room, chance)
+    if target:
+        callers.deaf(evil.machine, target, chance)
+
+
 def _babble(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     body = chance.randbytes(chance.choice((0, 1, 10, 1000)))
     kind = bytes([chance.randrange(12)])
@@ -420,9 +477,13 @@ FAULTS = {
     "babble": Fault(0.5, _evil(_babble)),
     "crowd": Fault(0.05, _crowd),
     "be rude": Fault(0.5, _evil(_be_rude)),
+    "begin anew": Fault(0.05, _begin_anew),
+    "read nothing": Fault(0.1, _evil(_read_nothing)),
+    "sign seldom": Fault(0.3, _evil(_sign_seldom)),
+    "doubt": Fault(0.2, _evil(_doubt)),
     "prove": Fault(0.2, _evil(_prove)),
     "accuse": Fault(0.3, _evil(_accuse)),
-    "say the impossible": Fault(0.3, _evil(_say_the_impossible)),
+    "say the impossible": Fault(0.6, _evil(_say_the_impossible)),
     "exceed": Fault(0.3, _evil(_exceed)),
     "never end": Fault(0.1, _evil(_never_end)),
 }
@@ -452,6 +513,9 @@ SMALL = (
     (protocol, "MAX_RUN", 4),
     (protocol, "MAX_HAVE_LOGS", 3),
     (contacts, "MAX_ADDRESSES", 24),
+    (journal, "RUN_BYTES", 64 * 1024),  # one entry always fits
+    (net, "HIGH_WATER_BYTES", 1024),
+    (net, "MAX_QUEUED_BYTES", 80 * 1024),
 )
 # How some of them end: with one machine gone for good, or for a while, or on a slow line.
 ENDS = (

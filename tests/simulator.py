@@ -633,10 +633,14 @@ class Machine:
         assert node is not None
 
         def end() -> None:
+            links = node.mesh.members.values()
+            heard = any(not (link.clogged or link.telling) for link in links)
             node.leave()
             node.end_turn()
             self.screen.flush()
             self.sendings.flush()
+            if heard:
+                invariants.leaves_nothing_open(self, self.journal.frontier())
             node.journal.close()
             self._end_process()
 
