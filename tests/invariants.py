@@ -199,6 +199,8 @@ class Sendings:
         for member, host, port in peers.peers:
             there = listeners.get((host, port))
             assert not host or (there and there.member == member), "hearsay was passed on"
+            found = (member, (host, port)) in self._machine.hearings.found
+            assert not host or found, "told where it has not been itself"
 
     def _is_patient(self, address: events.Address) -> None:
         now = self._machine.room.now
@@ -223,6 +225,8 @@ class Hearings:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self.found: dict[tuple[bytes, events.Address], None] = {}  # members, where it called
+        self._called: dict[int, events.Address] = {}
         self._members: dict[int, bytes] = {}
         self._greeted: dict[int, None] = {}
         self._told_all: dict[int, None] = {}  # links over which a whole frontier has come
@@ -247,6 +251,12 @@ class Hearings:
         elif kind is events.LinkSecured:
             assert isinstance(event, events.LinkSecured)
             self._members[event.link] = event.member
+            if event.link in self._called:
+                self.found[event.member, self._called[event.link]] = None
+        elif kind is events.LinkOpened:
+            assert isinstance(event, events.LinkOpened)
+            if event.dialed:
+                self._called[event.link] = event.address
         elif kind is events.RunRefused or kind is events.LinkClosed:
             assert isinstance(event, events.RunRefused | events.LinkClosed)
             assert event.link not in node.mesh.links, "it goes on with who broke the protocol"
@@ -298,6 +308,8 @@ class Hearings:
             if message.last:
                 self._told_all[number] = None
         elif isinstance(message, protocol.Ping):
+            queued = node.connections[number].link.queued_bytes
+            assert queued <= net.MAX_QUEUED_BYTES, "it answers on and on to who reads no answer"
             assert events.SendMessage(number, protocol.Pong()) in actions, "a question unanswered"
 
     def _is_honest(self, link: int) -> bool:

@@ -374,8 +374,8 @@ def _boast(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
         numbers = range(start, start + most)
         heads = [Head(number.to_bytes(40, "big"), 2**64 - 1) for number in numbers]
         evil.send(link, Have(tuple(heads)))
-    held = evil.machine.journal.frontier()
-    evil.send(link, Have(tuple(Head(log, 2**64 - 1) for log in [*held][:most])))
+    logs = [machine.log for machine in room.up()]
+    evil.send(link, Have(tuple(Head(log, 2**64 - 1) for log in logs[:most])))
 
 
 def _lie_about_addresses(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
