@@ -47,8 +47,9 @@ TURN_S = 0.005
 # the other side of the world with 128 KiB in flight.
 BUFFER_BYTES = 64 * 1024
 HIGH_WATER_BYTES = 64 * 1024
-# High water, one run, and room for what else a turn may say (a frontier, a proof).
-MAX_QUEUED_BYTES = HIGH_WATER_BYTES + 3 * protocol.MAX_FRAME_BYTES
+# Half a megabyte for a link, less what the kernel may hold of it: high water, one run, and
+# room for what else a turn may say (a frontier or a proof, answers).
+MAX_QUEUED_BYTES = 512 * 1024 - 2 * BUFFER_BYTES
 # Callers taken in a turn; the rest waits in the kernel for the next one.
 ACCEPTS_PER_TURN = 32
 MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
@@ -213,10 +214,10 @@ class Link:
     def send(self, message: Message) -> None:
         """Queues a message. Raises RemoteError if the far end has not read for too long."""
         frame = protocol.encode(message)
+        if self.queued_bytes + len(frame) > MAX_QUEUED_BYTES:
+            raise RemoteError("nothing back: it does not read what it is sent")
         self._plain.append(frame)
         self.queued_bytes += len(frame)
-        if self.queued_bytes > MAX_QUEUED_BYTES:
-            raise RemoteError("nothing back: it does not read what it is sent")
 
     def receive(self, data: bytes, *, everything: bool = True) -> list[Secured | Failed | Message]:
         """What `data` brings; at most one Failed, as the last. `everything`: else what a turn

@@ -293,10 +293,10 @@ class Hearings:
         assert self._in_turn[number] <= net.TURN_MESSAGES, "one link has a turn to itself"
         within = LIMITS.get(type(message))
         assert within is None or within(message), "beyond the limits"
-        if type(message) is protocol.Hello:
+        if isinstance(message, protocol.Hello):
             assert number not in self._greeted or number not in node.mesh.links, "greeted twice"
             self._greeted[number] = None
-            self._stays_one(node, number, actions)
+            self._stays_one(node, number, message, actions)
         link = node.mesh.links.get(number)
         if link is None:
             return
@@ -316,21 +316,26 @@ class Hearings:
         room = self._machine.room
         return any(m.honest for m in room.machines if m.member == self._members.get(link))
 
-    def _stays_one(self, node: Node, number: int, actions: Sequence[events.Action]) -> None:
+    def _stays_one(
+        self, node: Node, number: int, hello: protocol.Hello, actions: Sequence[events.Action]
+    ) -> None:
         """Of two links between two nodes one stays, on both ends the same: the one that the
         smaller id dialed. And none stays to a process that is gone."""
         member = self._members.get(number, b"")
         stay = [link for link in node.mesh.links.values() if link.member == member and link.greeted]
         for action in actions:
-            if isinstance(action, events.CloseLink) and stay and self._is_honest(number):
+            if not isinstance(action, events.CloseLink) or not self._is_honest(number):
+                continue
+            if stay and self._members.get(action.link) == member:
                 lost, kept = (self._socket(node, link) for link in (action.link, stay[0].id))
                 lost.unwanted = True
                 assert not kept.peer.unwanted, "of two links none stays"
                 one_way = lost.dialed == kept.dialed
                 if not (lost.peer.closed or kept.peer.closed or one_way):
                     assert kept.dialed == (self._machine.member < member), "the wrong link stays"
-                replaced = action.link != number or lost.peer.closed or not stay[0].up
-                assert replaced or not kept.peer.closed, "the dead before the living"
+                earlier = stay[0].hello
+                if action.link == number and earlier is not None:
+                    assert earlier.instance == hello.instance, "the dead before the living"
 
     @staticmethod
     def _socket(node: Node, link: int) -> Socket:
