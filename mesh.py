@@ -124,6 +124,8 @@ GOOD_LINK_S = 5.0
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
 MAX_LOGS_TOLD = 4096
+# Members of whom we remember which of our posts they have on disk, though they are away.
+MAX_RECEIPTS = 1024
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
@@ -407,11 +409,23 @@ class Mesh:
         if link.member is None or self.members.get(link.member) is not link or swap:
             return
         del self.members[link.member]
+        self._forget_receipts(link.member)
         assert link.hello is not None
         self._do(ShowLink("down", link.member, link.hello.name, link.listening, reason))
         self._tell_peers()
         good = self._now - link.up_since >= GOOD_LINK_S
         self.contacts.lost(link.member, reason, self._now, was_good=good)
+
+    def _forget_receipts(self, member: bytes) -> None:
+        """Of who has gone: those for what we don't hold; and all of who has been away longest,
+        where there are too many (anybody in the room can make members without end)."""
+        receipts = self.confirmed.pop(member, {})
+        held = {log: seq for log, seq in receipts.items() if log in self.frontier}
+        if held:
+            self.confirmed[member] = held
+        if len(self.confirmed) > MAX_RECEIPTS:
+            away = (other for other in self.confirmed if other not in self.members)
+            del self.confirmed[next(away)]
 
     def _link_closed(self, event: LinkClosed) -> None:
         link = self.links.get(event.link)

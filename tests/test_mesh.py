@@ -1268,3 +1268,15 @@ def test_a_member_that_claims_to_have_logs_of_ours_without_end_is_believed_some(
         logs = [ME + number.to_bytes(8, "big") for number in range(1 + start, 2049 + start)]
         script.do(MessageReceived(1, Have(tuple(Head(log, 1) for log in logs))))
     assert len(script.mesh.confirmed[BOB]) == mesh.MAX_LOGS_TOLD
+
+
+def test_of_members_that_came_and_went_the_last_ones_receipts_are_remembered() -> None:
+    script = Script(frontier={MY_LOG: 1})
+    made_up = ME + b"made up!"
+    for number in range(mesh.MAX_RECEIPTS + 10):
+        script.link(member(number), number, Head(MY_LOG, 1), Head(made_up, 1))
+        script.do(LinkClosed(number, "closed"))
+    script.link(ANN, 5000)
+    script.do(LinkClosed(5000, "closed"))
+    assert len(script.mesh.confirmed) == mesh.MAX_RECEIPTS == script.mesh.confirmed_by()
+    assert script.mesh.confirmed[member(10)] == {MY_LOG: 1}
