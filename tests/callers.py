@@ -16,6 +16,7 @@ import protocol
 from protocol import Entries, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
 from tests.simulator import SOCKET_BYTES, Machine, Room, Socket, gate_of
 
+BOASTS = 0.1  # of rude members
 MANY = 30_000  # messages; a second of a real processor
 PATIENCE_S = 2.0  # then a caller hangs up that was not hung up on
 
@@ -103,7 +104,16 @@ def rude(room: Room, source: Machine, target: Machine, chance: Random, entry: by
         (hello, Have((), last=False), Entries((entry,))),
     )
     room.truth.forked[log] = None  # it is said to one, and to nobody else
-    Caller(source, target, source.member, chance.choice(says))
+    boast = chance.random() < BOASTS
+    Caller(source, target, source.member, [hello, *_boast()] if boast else chance.choice(says))
+
+
+def _boast() -> Iterator[Have]:
+    """A frontier of more logs than are to be remembered, and then some."""
+    most = protocol.MAX_HAVE_LOGS
+    for start in range(0, mesh.MAX_LOGS_TOLD + most, most)[:10]:
+        heads = (Head(number.to_bytes(40, "big"), 1) for number in range(start, start + most))
+        yield Have(tuple(heads), last=False)
 
 
 def _logs(room: Room) -> Iterator[protocol.Log]:

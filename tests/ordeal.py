@@ -10,6 +10,7 @@ ISSTA 2012).
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -210,9 +211,26 @@ def _flip_bits(room: Room, chance: Random) -> None:
     if platter:
         for _ in range(chance.choice((1, 1, 10))):
             platter[chance.randrange(len(platter))] ^= 1 << chance.randrange(8)
-        seal = machine.disk.seal  # what rots changes no file's time
-        _replace_disk(machine, bytes(platter))
-        machine.disk.seal = seal
+        _spoil(machine, bytes(platter))
+
+
+def _lose_rows(room: Room, chance: Random) -> None:
+    """What is left is right, each row of it; some are gone."""
+    machine = chance.choice([m for m in room.machines if m.honest])
+    if machine.disk.platter:
+        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as image:
+            image.deserialize(machine.disk.platter)
+            query = "DELETE FROM entries WHERE rowid > (SELECT MAX(rowid) FROM entries) - ?"
+            with contextlib.suppress(sqlite3.DatabaseError):  # spoiled already
+                gone = image.execute(query, (chance.choice((1, 1, 5)),)).rowcount
+                _spoil(machine, image.serialize())
+                machine.disk.short = gone > 0
+
+
+def _spoil(machine: Machine, platter: bytes) -> None:
+    seal = machine.disk.seal  # what rots changes no file's time
+    _replace_disk(machine, platter)
+    machine.disk.seal = seal
 
 
 def _replace_disk(machine: Machine, platter: bytes) -> None:
@@ -220,6 +238,7 @@ def _replace_disk(machine: Machine, platter: bytes) -> None:
         machine.kill()
     invariants.excuse(machine)
     machine.disk.seal = None  # it names the file that was there
+    machine.disk.short = False
     machine.disk.replace(platter)
 
 
@@ -284,11 +303,11 @@ class Evil:
                 connection.link.send(message)
         connection.flush()
 
-    def send_frame(self, link: int, length: int, frame: bytes) -> None:
-        """Says `length`, whatever that of the frame is."""
+    def send_frame(self, link: int, frame: bytes) -> None:
+        """Whatever is queued already, and whatever the frame says of itself."""
         assert self.machine.node is not None
         connection = self.machine.node.connections[link]
-        connection.link._plain.append(length.to_bytes(4, "big") + frame)
+        connection.link._plain.append(frame)
         connection.flush()
 
 
@@ -373,7 +392,7 @@ def _boast(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     for start in range(0, mesh.MAX_LOGS_TOLD + most, most)[:10]:
         numbers = range(start, start + most)
         heads = [Head(number.to_bytes(40, "big"), 2**64 - 1) for number in numbers]
-        evil.send(link, Have(tuple(heads)))
+        evil.send_frame(link, protocol.encode(Have(tuple(heads))))
     logs = [machine.log for machine in room.up()]
     evil.send(link, Have(tuple(Head(log, 2**64 - 1) for log in logs[:most])))
 
@@ -417,12 +436,13 @@ def _exceed(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     )
     kind, start, each, count = chance.choice(frames)
     body = start + each * (count + 1)
-    evil.send_frame(chance.choice(links), len(body) + (count >= 0), bytes([kind]) + body)
+    length = (len(body) + (count >= 0)).to_bytes(4, "big")
+    evil.send_frame(chance.choice(links), length + bytes([kind]) + body)
 
 
 def _never_end(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     """A frame that is longer than there are bytes."""
-    evil.send_frame(chance.choice(links), 2**32 - 1, bytes(invariants.UNREAD_BYTES + 1))
+    evil.send_frame(chance.choice(links), b"\xff" * 4 + bytes(invariants.UNREAD_BYTES + 1))
 
 
 def _be_rude(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
@@ -439,8 +459,8 @@ def _read_nothing(room: Room, evil: Evil, chance: Random, links: list[int]) -> N
 
 def _babble(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     body = chance.randbytes(chance.choice((0, 1, 10, 1000)))
-    kind = bytes([chance.randrange(12)])
-    evil.send_frame(chance.choice(links), len(body) + 1, kind + body)
+    frame = (len(body) + 1).to_bytes(4, "big") + bytes([chance.randrange(12)]) + body
+    evil.send_frame(chance.choice(links), frame)
 
 
 # The one table of faults: how often each happens, in a second of trouble.
@@ -481,6 +501,7 @@ FAULTS = {
     "read nothing": Fault(0.1, _evil(_read_nothing)),
     "sign seldom": Fault(0.3, _evil(_sign_seldom)),
     "doubt": Fault(0.2, _evil(_doubt)),
+    "lose rows": Fault(0.05, _lose_rows),
     "prove": Fault(0.2, _evil(_prove)),
     "accuse": Fault(0.3, _evil(_accuse)),
     "say the impossible": Fault(0.6, _evil(_say_the_impossible)),
@@ -559,7 +580,7 @@ class Ordeal:
         for machine in room.machines:
             machine.read_all()
         assert room.run_until(self._is_whole, PEACE_S), "not whole again after the last rescue"
-        spoiled = self.faults["flip bits"] > 0
+        spoiled = self.faults["flip bits"] + self.faults["lose rows"] > 0
         assert spoiled or not room.rescues, "damage is found where there is none"
         room.check()
         settled = partial(invariants.nobody_is_left_to_dial, room)

@@ -144,6 +144,7 @@ class Disk:
         self.book: dict[Address, tuple[str, bytes | None]] = {}
         self.copy = b""  # an old platter, to be restored from
         self.damaged = False  # the mark that says so
+        self.short = False  # rows are gone, and it has not been found out
         self.fails = False  # nothing can be written
         self._pages = MANY_PAGES  # no more than that fit
 
@@ -592,7 +593,9 @@ class Machine:
     def _open_journal(self) -> SimulatedJournal:
         disk = self.disk
         try:
-            return SimulatedJournal(disk, verify)
+            opened_journal = SimulatedJournal(disk, verify)
+            assert not disk.short, "rows are gone, and nobody misses them"
+            return opened_journal
         except JournalDamaged:
             if disk.fails:
                 raise
@@ -604,7 +607,7 @@ class Machine:
         self.room.rescues += 1
         image = image_of(self.disk.db)
         self.disk.replace(b"")
-        self.disk.damaged, self.disk.seal = False, None
+        self.disk.damaged, self.disk.seal, self.disk.short = False, None, False
         rescued = SimulatedJournal(self.disk, verify)
         with contextlib.closing(opened(image)) as damaged:
             refill(rescued, salvage(damaged))
