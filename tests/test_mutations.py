@@ -354,9 +354,9 @@ MUTATIONS = [
     ),
     Mutation(
         "an address that is not proven is told to nobody",
-        "mesh.py",
-        "            if known.proven:\n                proven.setdefault",
-        "            if True:\n                proven.setdefault",
+        "contacts.py",
+        "            if contact.proven:\n                found.setdefault",
+        "            if True:\n                found.setdefault",
         1,
     ),
     Mutation(
@@ -370,21 +370,21 @@ MUTATIONS = [
     Mutation(
         "who reads nothing is hung up on",
         "net.py",
-        "if self.queued_bytes > MAX_QUEUED_BYTES:",
+        "if self.queued_bytes + len(frame) > MAX_QUEUED_BYTES:",
         "if False:",
         79,
     ),
     Mutation(
         "an address that was made up is let go",
-        "mesh.py",
-        'if known.failures >= HEARSAY_TRIES and known.source == "hearsay" and not known.answered:',
+        "contacts.py",
+        "if hearsay and contact.failures >= HEARSAY_TRIES:",
         "if False:",
         3,
     ),
     Mutation(
         "no more addresses than fit are remembered",
-        "mesh.py",
-        "if len(self.known) >= MAX_ADDRESSES and not self._forget_one():",
+        "contacts.py",
+        "if len(self.known) >= MAX_ADDRESSES and not self._forget_some():",
         "if False:",
         3,
     ),
@@ -506,8 +506,8 @@ MUTATIONS = [
     ),
     Mutation(
         "no turn is all dials",
-        "mesh.py",
-        "if not named and self._dials_begun >= DIALS_AT_ONCE:",
+        "contacts.py",
+        "elif self._begun >= DIALS_AT_ONCE:",
         "if False:",
         3,
     ),
@@ -521,7 +521,7 @@ MUTATIONS = [
     Mutation(
         "heads are possible",
         "protocol.py",
-        "if any(not 1 <= head.seq < 2**63 for head in heads) or",
+        "if min(seqs) < 1 or max(seqs) >= 2**63 or",
         "if",
         32,
     ),
@@ -620,8 +620,8 @@ MUTATIONS = [
     Mutation(
         "what is decrypted is looked at in the next turn",
         "net.py",
-        "again = self.link.queued_bytes or self._drained or self.link.unread",
-        "again = self.link.queued_bytes or self._drained",
+        "again = link.queued_bytes or self._drained or link.unread",
+        "again = link.queued_bytes or self._drained",
         1,
     ),
     Mutation(
@@ -634,7 +634,7 @@ MUTATIONS = [
     Mutation(
         "of entries of one time the order is kept",
         "journal.py",
-        "rank = 1 + max(order[1] for order in orders)",
+        "rank = 1 + max(ranks)",
         "rank = 1",
         1,
     ),
