@@ -684,7 +684,7 @@ MUTATIONS = [
     Mutation(
         "what is put off to be synced is put off once",
         "mesh.py",
-        "if event.link is not None and self._sync_at is None:",
+        "if event.link is not None and not self.unsynced:",
         "if event.link is not None:",
         1,
     ),
