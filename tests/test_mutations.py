@@ -707,21 +707,21 @@ MUTATIONS = [
         "protocol.py",
         "if len(raw) > MAX_ENTRY_BYTES:",
         "if False:",
-        4,
+        57,
     ),
     Mutation(
         "a Have names no more logs than it may",
         "protocol.py",
         'count = _limited(reader.number(2), MAX_HAVE_LOGS, "logs")',
         "count = reader.number(2)",
-        1,
+        18,
     ),
     Mutation(
         "a Peers names no more members than it may",
         "protocol.py",
         'count = _limited(reader.number(2), MAX_PEERS, "peers")',
         "count = reader.number(2)",
-        1,
+        18,
     ),
     Mutation(
         "a run fits a frame",
@@ -743,7 +743,7 @@ MUTATIONS = [
         "mesh.py",
         "            self._do(KeepFork(link.id, event.proof))",
         "            pass",
-        3,
+        13,
     ),
     Mutation(
         "who gives back what was lost counts as having it",
