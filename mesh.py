@@ -573,7 +573,7 @@ class Mesh:
         for link in self.members.values():
             if event.link is not None:
                 link.untold[event.log] = None
-            if link is source or not link.told_all or link.sent.get(event.log, 0) >= event.seq:
+            if not link.told_all or link.sent.get(event.log, 0) >= event.seq:
                 continue
             if source is not None and source.member in link.linked:
                 self._defer(link, event.log)

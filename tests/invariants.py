@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
@@ -452,6 +453,7 @@ def at_rest(room: Room) -> None:
     answers_follow(room, history)  # of one: all have the same
     one_name_each(room)
     nothing_is_forged(room)
+    chains_hold(room)
     no_honest_log_is_forked(room)
     assert proven(room.up()), "a fork that is not proven to everybody"
     every_queue_is_drained(room)
@@ -486,6 +488,19 @@ def nothing_is_forged(room: Room) -> None:
             entry = protocol.parse_entry(raw)
             if machine.journal.frontier().get(entry.log, 0) >= entry.seq:
                 assert machine.journal.entry(entry.log, entry.seq) != raw, "a forged post"
+
+
+def chains_hold(room: Room) -> None:
+    """Of a liar's log nobody holds an entry that does not name the one before it. (To an
+    honest one nobody can add.)"""
+    for machine in room.up():
+        held = machine.journal.held()
+        for (log, seq), raw in held.items():
+            if not any(m.honest for m in room.machines if m.member == log[:32]):
+                entry = protocol.parse_entry(raw)
+                before = held.get((log, seq - 1), b"")
+                hashed = sha256(before).digest() if seq > 1 else protocol.NO_PREVIOUS
+                assert (entry.log, entry.previous) == (log, hashed), "a chain is broken"
 
 
 def one_order(room: Room) -> list[Entry]:

@@ -422,6 +422,12 @@ def _say_the_impossible(room: Room, evil: Evil, chance: Random, links: list[int]
     evil.send(chance.choice(links), Entries((evil.entry(*chance.choice(wrong)),)))
 
 
+def _break_the_chain(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """A run whose last entry is signed, and does not follow the one before it."""
+    second = chance.choice((evil, Evil(evil.machine, chance))).entry(seq=2)
+    evil.send(chance.choice(links), Entries((evil.entry(), second)))
+
+
 def _exceed(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     """One more of everything than there may be."""
     head, peer = bytes(40 + 8 + 8), bytes(32 + 2 + 1)
@@ -502,6 +508,7 @@ FAULTS = {
     "sign seldom": Fault(0.3, _evil(_sign_seldom)),
     "doubt": Fault(0.2, _evil(_doubt)),
     "lose rows": Fault(0.05, _lose_rows),
+    "break the chain": Fault(0.3, _evil(_break_the_chain)),
     "prove": Fault(0.2, _evil(_prove)),
     "accuse": Fault(0.3, _evil(_accuse)),
     "say the impossible": Fault(0.6, _evil(_say_the_impossible)),
