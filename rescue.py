@@ -173,10 +173,12 @@ def refill(journal: Journal, found: Iterable[bytes]) -> None:
         if (entry.seq - 1, entry.previous) != ends.get(log, (0, protocol.NO_PREVIOUS)):
             continue
         run = runs.setdefault(log, [])
-        if sizes[log] + 4 + len(raw) > RUN_BYTES:
+        if len(run) == protocol.MAX_RUN or sizes[log] + 4 + len(raw) > RUN_BYTES:
+            # No more at once than travels at once: each run that is stored ends with a
+            # signature that was checked, up to which it can be passed on.
             _take_in(journal, run)
             sizes[log] = sum(4 + len(before.raw) for before in run)
-            if sizes[log] + 4 + len(raw) > RUN_BYTES:
+            if len(run) == protocol.MAX_RUN or sizes[log] + 4 + len(raw) > RUN_BYTES:
                 continue  # no signature in a whole frame: nobody can pass on what follows
         ends[log] = (entry.seq, entry.hash)
         sizes[log] += 4 + len(raw)

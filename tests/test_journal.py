@@ -1820,6 +1820,19 @@ def test_what_nobody_signed_is_not_rescued(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_what_is_rescued_can_be_passed_on_however_seldom_its_author_signed(tmp_path: Path) -> None:
+    alice = Author(ALICE)
+    for number in range(1, 2 * protocol.MAX_RUN + 1):
+        alice.says(f"{number}", signed=number in (3, protocol.MAX_RUN + 3, 2 * protocol.MAX_RUN))
+    journal = opened(tmp_path)
+    refill(journal, alice.run)
+    passed_on: list[bytes] = []
+    while run := journal.run(ALICE, len(passed_on)):
+        passed_on += run
+    assert tuple(passed_on) == alice.run
+    journal.close()
+
+
 def test_a_power_cut_anywhere_in_a_rescue_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
