@@ -419,9 +419,9 @@ class Mesh:
     def _forget_receipts(self, member: bytes) -> None:
         """Of who has gone: those for what we don't hold; and all of who has been away longest,
         where there are too many (anybody in the room can make members without end)."""
-        receipts = self.confirmed.pop(member, {})
-        held = {log: seq for log, seq in receipts.items() if log in self.frontier}
-        if held:
+        receipts = self.confirmed.pop(member, None)
+        if receipts is not None:
+            held = {log: seq for log, seq in receipts.items() if log in self.frontier}
             self.confirmed[member] = held
         if len(self.confirmed) > MAX_RECEIPTS:
             away = (other for other in self.confirmed if other not in self.members)

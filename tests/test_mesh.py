@@ -1276,7 +1276,15 @@ def test_of_members_that_came_and_went_the_last_ones_receipts_are_remembered() -
     for number in range(mesh.MAX_RECEIPTS + 10):
         script.link(member(number), number, Head(MY_LOG, 1), Head(made_up, 1))
         script.do(LinkClosed(number, "closed"))
-    script.link(ANN, 5000)
-    script.do(LinkClosed(5000, "closed"))
     assert len(script.mesh.confirmed) == mesh.MAX_RECEIPTS == script.mesh.confirmed_by()
     assert script.mesh.confirmed[member(10)] == {MY_LOG: 1}
+    script.do(LinkOpened(5000, ANN_AT, dialed=False), LinkSecured(5000, ANN))
+    script.do(MessageReceived(5000, Hello("ann", 0, 1)), LinkClosed(5000, "closed"))
+    assert ANN not in script.mesh.confirmed  # it never said what it has
+
+
+def test_who_has_said_nothing_is_confirmed_by_all_it_was_linked_to() -> None:
+    script = Script()
+    script.link(ANN, 1)
+    script.do(LinkClosed(1, "closed"))
+    assert script.mesh.confirmed_by() == 1
