@@ -11,8 +11,8 @@ many spares are dialed, picked at random. So the graph of a room is a random one
 degree, which stays in one piece whoever leaves (HyParView, Leitao 2007).
 
 EXPLORING. A room whose network was cut in two for long may have enough links on both sides.
-So from time to time a node with enough links and spares dials one of these all the same, and
-the mesh ends another link for it: which also mixes the graph.
+So from time to time a node with enough links and spares dials any of these all the same; if
+it has many, the mesh ends another link for it: which also mixes the graph.
 
 A person's word is stronger: an address that a user named is dialed until it answers, and as
 long as there are not enough links, for ever.
@@ -66,6 +66,7 @@ class Contact:
     answered: bool = False  # we did, in this run or an earlier one
     is_self: bool = False
     link: int | None = None  # being dialed (-1 until it has a number), or up
+    vouched: bool = False  # a peer says that it is linked to who is there
     exploring: bool = False  # dialed though there are enough links
     failures: int = 0
     next_try: float | None = None  # None: not to be dialed now
@@ -92,7 +93,7 @@ class Contacts:
         self._members = members
         self._max_links = max_links
         self._random = random
-        self._may_dial = may_dial
+        self._is_in_reach = may_dial
         self._do = do
         self._tries: dict[Address, Contact] = {}  # those with a next_try
         self._spares: dict[Address, Contact] = {}
@@ -109,6 +110,8 @@ class Contacts:
         """A person named it, or the address book did. `member` answered there once."""
         contact = self._learn(address, source, member)
         if contact is not None:
+            if contact.named and contact.link is None:
+                contact.proven = False  # a person may know better who is there now
             contact.failures = 0
             contact.answered = contact.answered or member is not None
             self._want(contact, now)
@@ -120,9 +123,14 @@ class Contacts:
         missing = self._missing(now)
         for address, member, wait_s in told:
             contact = self.known.get(address)
+            if contact is None and not self._is_in_reach(address):
+                continue
             if contact is None or contact.member != member:
                 contact = self._learn(address, "hearsay", member)
-            if contact is None or member in self._members:
+            if contact is None:
+                break  # no room, and to look for some again would take as long
+            contact.vouched = True
+            if member in self._members:
                 continue
             if missing <= 0 and contact.next_try is None and not contact.named:
                 self._put_aside(contact)
@@ -143,7 +151,7 @@ class Contacts:
     def _learn(self, address: Address, source: str, member: bytes | None) -> Contact | None:
         contact = self.known.get(address)
         if contact is None:
-            if source != "you" and not self._may_dial(address):
+            if source != "you" and not self._is_in_reach(address):
                 return None
             if len(self.known) >= MAX_ADDRESSES and not self._forget_some():
                 return None
@@ -153,20 +161,18 @@ class Contacts:
         elif TRUST.index(source) > TRUST.index(contact.source):
             contact.source = source
             self._do(RememberAddress(address, source, member, answered=False))
-        shadows = source == "hearsay" and contact.named  # it must not shadow a person
+        # What others say must not shadow what a person, the member itself or a dial said.
+        shadows = source == "hearsay" and (contact.source != "hearsay" or contact.answered)
         if member is not None and not contact.proven and not shadows:
             contact.member = member
         return contact
 
     def _forget_some(self) -> bool:
         """Makes room, for some more to come as well: the addresses that failed most, of
-        those that no person named and where no linked member is."""
-        idle = [
-            contact
-            for contact in self.known.values()
-            if not contact.named and contact.link is None and not self._settled(contact)
-        ]
-        for contact in sorted(idle, key=lambda contact: -contact.failures)[: MAX_ADDRESSES // 8]:
+        those that no person named, and last those where a member is that is linked."""
+        idle = [c for c in self.known.values() if not c.named and c.link is None]
+        idle.sort(key=lambda contact: (self._settled(contact), -contact.failures))
+        for contact in idle[: MAX_ADDRESSES // 8]:
             self._forget(contact)
         return bool(idle)
 
@@ -205,11 +211,15 @@ class Contacts:
             if not (self._settled(contact) or contact.is_self):
                 self._schedule(contact, now + HEARSAY_S)
 
-    def failed(self, address: Address, reason: str, now: float) -> None:
-        """A dial led to no link, or not for long."""
+    def failed(self, address: Address, reason: str, now: float, *, reached: bool) -> None:
+        """A dial led to no link. `reached`: but to a member of the room."""
         contact = self.known.get(address)
-        if contact is None:
-            return
+        if contact is not None:
+            contact.proven = contact.proven and reached
+            self._failed(contact, reason, now)
+            self._fill(now)
+
+    def _failed(self, contact: Contact, reason: str, now: float) -> None:
         self._drop(contact)
         contact.link = None
         contact.failures += 1
@@ -225,10 +235,9 @@ class Contacts:
             self._put_aside(contact)
         else:
             self._try_later(contact, reason, now)
-        self._fill(now)
 
     def _try_later(self, contact: Contact, reason: str, now: float) -> None:
-        if contact.named and contact.failures == 1 and not contact.proven:
+        if contact.named and contact.failures == 1 and not contact.answered:
             self._do(
                 ShowNotice(f"{show(contact.address)} does not answer yet ({reason}); trying on")
             )
@@ -242,7 +251,7 @@ class Contacts:
         for contact in list(self.known.values()):
             if contact.member == member and contact.link is None and not self._leaving:
                 contact.failures = 0 if was_good else contact.failures
-                self.failed(contact.address, reason, now)
+                self._failed(contact, reason, now)
         self._fill(now)
 
     # ------------------------------------------------------------ whom to dial
@@ -259,13 +268,14 @@ class Contacts:
         due = self._due(now)
         if len(due) > 1:
             self._random.shuffle(due)
-        # What a person named comes first, and waits for nothing; then what never failed.
-        for contact in sorted(due, key=lambda contact: (not contact.named, contact.failures)):
+        # What a person named comes first, and waits for nothing; then where somebody is, as a
+        # peer says; then what never failed.
+        for contact in sorted(due, key=lambda c: (not c.named, not c.vouched, c.failures)):
             if contact.named:
                 self._begin(contact)
             elif self._enough() and contact.member not in self._members:
                 self._put_aside(contact)
-            elif not self._may_dial_more():
+            elif not self._may_dial(contact):
                 return
             elif self._begun >= DIALS_AT_ONCE:
                 self._schedule(contact, self._begun_end)
@@ -292,12 +302,12 @@ class Contacts:
                 self._schedule(contact, now)
 
     def _missing(self, now: float) -> int:
-        """How many links are, if all leads to one that is dialed, or about to be, and has not
-        failed before: black holes must keep nobody from trying others."""
+        """How many links are, if all leads to one that is dialed, or about to be, where a peer
+        says somebody is, and has not failed: black holes must keep nobody from others."""
         missing = self._max_links - len(self._members)
         if missing > 0:
             begun = (*self._dialing.values(), *self._due(now + HEARSAY_S))
-            missing -= sum(not contact.failures for contact in begun)
+            missing -= sum(contact.vouched and not contact.failures for contact in begun)
         return missing
 
     def _pick(self, count: int) -> list[Contact]:
@@ -318,8 +328,10 @@ class Contacts:
         elif self._explore_at == NEVER:
             self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
         elif self._explore_at <= now:
-            self._explore_at = NEVER
-            for contact in self._pick(1):
+            self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
+            spares = [c for c in self._spares.values() if c.member not in self._members]
+            if spares:  # any of them: what fails again and again must not hide the others
+                contact = self._random.choice(spares)
                 contact.exploring = self._begin(contact)
 
     def deadline(self) -> float:
@@ -327,11 +339,10 @@ class Contacts:
         if self._leaving:
             return NEVER
         if self._due_at is None:
-            more = self._may_dial_more()
             times = [
                 contact.next_try
                 for contact in self._tries.values()
-                if contact.next_try is not None and (more or contact.named)
+                if contact.next_try is not None and (contact.named or self._may_dial(contact))
             ]
             self._due_at = min(times, default=NEVER)
             if self._enough():
@@ -347,9 +358,10 @@ class Contacts:
     def _enough(self) -> bool:
         return len(self._members) >= self._max_links
 
-    def _may_dial_more(self) -> bool:
-        """Whether an address that no person named may be dialed now."""
-        return len(self._dialing) < MAX_DIALS
+    def _may_dial(self, contact: Contact) -> bool:
+        """Whether it may be dialed now, though no person named it. Half of the places are for
+        those where somebody is, as a peer says."""
+        return len(self._dialing) < (MAX_DIALS if contact.vouched else MAX_DIALS // 2)
 
     def _settled(self, contact: Contact) -> bool:
         """Nothing to be had from dialing it: proven, and linked to."""
@@ -359,7 +371,9 @@ class Contacts:
         """At which address we have found each of `members` ourselves, if we have."""
         found: dict[bytes | None, Address] = {}
         for contact in self.known.values():
-            if contact.proven:
+            if contact.proven and contact.link is not None:
+                found[contact.member] = contact.address  # there it is now
+            elif contact.proven:
                 found.setdefault(contact.member, contact.address)
         return {member: found[member] for member in members if member in found}
 

@@ -324,7 +324,7 @@ class Mesh:
             self._do(SendMessage(link.id, Bye("full: linked to as many as it can")))
             self._close(link)
             if link.dialed:
-                self.contacts.failed(link.address, "full", self._now)
+                self.contacts.failed(link.address, "full", self._now, reached=True)
             return
         if not link.greeted:
             link.greeted = True
@@ -333,13 +333,13 @@ class Mesh:
 
     def _has_room(self, link: Link) -> bool:
         """Whether one more member may be linked. One whom our user named always may: the
-        newest of those whom nobody named goes instead."""
+        newest of those whom nobody named goes instead. For one whom we have dialed the newest
+        caller goes: callers alone must not decide whom a node is linked to."""
         if len(self.members) < MAX_LINKS_FACTOR * self._max_links:
             return True
-        if not self._is_named(link):
-            return False
-        for other in reversed(self.members.values()):
-            if not self._is_named(other):
+        named = self._is_named(link)
+        for other in reversed(self.members.values()) if named or link.dialed else ():
+            if not self._is_named(other) and (named or not other.dialed):
                 self._make_room(other)
                 return True
         return False
@@ -349,13 +349,14 @@ class Mesh:
         self._close(link, "had to make room")
 
     def _exchange_for(self, link: Link) -> None:
-        """`link` came of exploring: another one, that was dialed as well, goes for it."""
+        """`link` came of exploring: another one, that was dialed as well, goes for it. Where
+        there are not many, all stay: a room that is hardly large comes to rest."""
         others = [
             other
             for other in self.members.values()
             if other is not link and other.dialed and not self._is_named(other)
         ]
-        if others and len(self.members) > self._max_links:
+        if others and len(self.members) > self._max_links * 3 // 2:
             self._make_room(self._random.choice(others))
 
     def _is_named(self, link: Link) -> bool:
@@ -439,7 +440,8 @@ class Mesh:
             self._stranger(link, event.reason)
         self._gone(link, event.reason)
         if link.dialed and not was_up:
-            self.contacts.failed(link.address, event.reason, self._now)
+            reached = link.member is not None
+            self.contacts.failed(link.address, event.reason, self._now, reached=reached)
 
     def _fault(self, link: Link, reason: str) -> None:
         """The far end broke the protocol: one notice, and the link ends."""
@@ -449,7 +451,7 @@ class Mesh:
         was_up = link.up
         self._close(link, f"sent {reason}")
         if link.dialed and not was_up:
-            self.contacts.failed(link.address, reason, self._now)
+            self.contacts.failed(link.address, reason, self._now, reached=link.member is not None)
 
     def _stranger(self, link: Link, reason: str) -> None:
         self._strangers += 1
@@ -699,9 +701,15 @@ class Mesh:
             return
         heads = self._heads(link.untold)
         link.untold.clear()
-        for start in range(0, len(heads), protocol.MAX_HAVE_LOGS):
-            some = tuple(heads[start : start + protocol.MAX_HAVE_LOGS])
-            self._do(SendMessage(link.id, Have(some)))
+        haves = [
+            Have(tuple(heads[start : start + protocol.MAX_HAVE_LOGS]))
+            for start in range(0, len(heads), protocol.MAX_HAVE_LOGS)
+        ]
+        if len(haves) > 1:  # more than an outbox holds, perhaps: as fast as the link takes it
+            link.telling.extend(haves)
+            self._feed(link)
+        elif haves:
+            self._do(SendMessage(link.id, haves[0]))
 
     # ------------------------------------------------------------ time, and the end
 

@@ -47,10 +47,10 @@ def test_who_is_turned_away_as_somebody_that_is_linked_meanwhile_is_not_dialed_a
     found(book, ZOE_AT, 1, ZOE)
     book.members[ZOE] = object()
     book.ended(ZOE_AT, 1, 0.0)
-    book.failed(ZOE_AT, "linked already", 0.0)
+    book.failed(ZOE_AT, "linked already", 0.0, reached=True)
     assert book.known[ZOE_AT].next_try is None and not book.is_spare(ZOE_AT)
     book.ended(BOB_AT, 9, 0.0)
-    book.failed(BOB_AT, "nobody knows it any more", 0.0)
+    book.failed(BOB_AT, "nobody knows it any more", 0.0, reached=False)
     assert BOB_AT not in book.known
 
 
@@ -60,7 +60,7 @@ def test_ones_own_address_is_neither_dialed_again_nor_a_spare() -> None:
     found(book, ZOE_AT, 1, ANN)
     book.known[ZOE_AT].is_self = True
     book.ended(ZOE_AT, 1, 0.0)
-    book.failed(ZOE_AT, "it is ourselves", 0.0)
+    book.failed(ZOE_AT, "it is ourselves", 0.0, reached=True)
     book.members[BOB] = object()
     book.hear([(ZOE_AT, ANN, 0.0)], 0.0)
     assert book.known[ZOE_AT].next_try is None and not book.is_spare(ZOE_AT)
@@ -86,7 +86,7 @@ def test_spares_are_dialed_where_links_are_missing_those_a_person_named_first() 
     book.learn(ZOE_AT, "you", None, 0.0)
     found(book, ZOE_AT, 1, ZOE)
     book.ended(ZOE_AT, 1, 0.0)
-    book.failed(ZOE_AT, "full", 0.0)
+    book.failed(ZOE_AT, "full", 0.0, reached=True)
     assert book.is_spare(ZOE_AT)
     book.dialed()
     del book.members[BOB]
@@ -96,18 +96,57 @@ def test_spares_are_dialed_where_links_are_missing_those_a_person_named_first() 
     assert first == ZOE_AT and len(others) == 1  # as it has failed once, one more is tried
 
 
-def test_a_node_with_links_enough_tries_one_that_nobody_ever_failed_to_reach() -> None:
+def test_a_node_with_links_enough_tries_any_other_whatever_became_of_the_one_a_person_named() -> (
+    None
+):
     book = Book()
+    book.learn(ZOE_AT, "you", None, 0.0)
+    found(book, ZOE_AT, 1, ZOE)
+    book.ended(ZOE_AT, 1, 0.0)
     book.members[BOB] = object()
+    book.failed(ZOE_AT, "full", 0.0, reached=True)
     told = [((f"10.1.0.{number}", 5000), bytes([number]) * 32, 0.0) for number in range(9)]
     book.hear(told, 0.0)
-    for address, _, _ in told[1:]:
-        book.known[address].failures = 1
     book.dial(0.0)
-    at = book.deadline()
-    assert 0.5 * contacts.EXPLORE_S <= at <= 1.5 * contacts.EXPLORE_S
-    book.dial(at)
-    assert book.dialed() == [told[0][0]] and book.known[told[0][0]].exploring
+    assert 0.5 * contacts.EXPLORE_S <= book.deadline() <= 1.5 * contacts.EXPLORE_S
+    tried = set()
+    for _ in range(2000):
+        now = book.deadline()
+        book.dial(now)
+        for address in book.dialed():
+            tried.add(address)
+            book.opened(address, 9)
+            book.ended(address, 9, now)
+            book.failed(address, "refused", now, reached=False)
+    assert {address for address, _, _ in told} <= tried
+
+
+def test_the_end_of_a_link_costs_no_look_at_everything_for_each_address_of_its_member() -> None:
+    book = Book()
+    looks = 0
+
+    def look(now: float) -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    book.hear([((f"10.1.{n >> 8}.{n & 255}", 5000), ZOE, 0.0) for n in range(1000)], 0.0)
+    book._missing = look  # type: ignore[method-assign]
+    book.lost(ZOE, "gone", 1.0, was_good=True)
+    assert looks <= 1
+
+
+def test_a_book_full_of_what_was_found_true_has_room_for_what_a_person_names() -> None:
+    book = Book(max_links=2000)
+    book.members[ZOE] = object()
+    for number in range(contacts.MAX_ADDRESSES):
+        address = (f"10.1.{number >> 8}.{number & 255}", 5000)
+        book.learn(address, "link", None, 0.0)
+        found(book, address, number, ZOE)
+        book.ended(address, number, 0.0)
+    book.dialed()
+    book.learn(BOB_AT, "you", None, 0.0)
+    assert book.dialed() == [BOB_AT]
 
 
 def test_the_next_one_is_tried_only_where_spares_are_left_whose_members_are_not_linked() -> None:
@@ -128,3 +167,16 @@ def test_who_leaves_dials_nobody() -> None:
     book.lost(ZOE, "gone", 1.0, was_good=True)
     book.dial(5.0)
     assert book.dialed() == [] and book.deadline() == NEVER
+
+
+def test_of_what_a_peer_tells_only_that_is_kept_which_the_room_reaches_and_for_which_is_room() -> (
+    None
+):
+    book = Book(max_links=2)
+    book._is_in_reach = lambda address: address != ANN_AT
+    book.hear([(ANN_AT, ANN, 0.0), (BOB_AT, BOB, 0.0)], 0.0)
+    assert list(book.known) == [BOB_AT] == book.dialed()
+    for number in range(contacts.MAX_ADDRESSES - 1):
+        book.learn((f"10.1.{number >> 8}.{number & 255}", 5000), "you", None, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], 0.0)
+    assert ZOE_AT not in book.known and len(book.known) == contacts.MAX_ADDRESSES

@@ -966,15 +966,20 @@ def test_a_node_with_enough_links_exchanges_one_from_time_to_time() -> None:
         script.do(LinkSecured(number, member(number)))
         script.do(MessageReceived(number, Hello(f"member {number}", 0, number)))
     script.do(AddressLearned(ZOE_AT, "hearsay", ZOE))
-    explored = 0.0
-    while not explored:
-        script.do(MessageReceived(1, Ping()), MessageReceived(2, Ping()))
-        explored = sum(at for at, action in script.sleep(1.0) if action == OpenLink(ZOE_AT))
-        assert script.now <= 1.6 * contacts.EXPLORE_S
-    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkSecured(3, ZOE))
-    actions = script.do(MessageReceived(3, Hello("zoe", 0, 3)))
-    assert sum(isinstance(action, CloseLink) for action in actions) == 1
-    assert len(script.mesh.members) == 2 and ZOE in script.mesh.members
+    for more in (0, 1):  # as long as there are not many, all stay
+        if more:
+            script.link(member(3), 3)
+        explored = False
+        while not explored:
+            script.do(*(MessageReceived(number, Ping()) for number in (1, 2, 3)))
+            explored = OpenLink(ZOE_AT) in [action for _, action in script.sleep(1.0)]
+            assert script.now <= 2 * 1.6 * contacts.EXPLORE_S
+        link = 4 + more
+        script.do(LinkOpened(link, ZOE_AT, dialed=True), LinkSecured(link, ZOE))
+        actions = script.do(MessageReceived(link, Hello("zoe", 0, 3)))
+        assert len([action for action in actions if isinstance(action, CloseLink)]) == more
+        assert len(script.mesh.members) == 3 and ZOE in script.mesh.members
+        script.do(LinkClosed(link, "closed"))
 
 
 def test_exploring_ends_no_link_that_its_user_named_or_that_called() -> None:
@@ -1078,11 +1083,70 @@ def test_links_are_begun_a_few_at_a_time_and_no_more_than_there_is_room_for() ->
     assert len(done) == contacts.DIALS_AT_ONCE
     done += [action for _, action in script.sleep(10 * contacts.DIALS_WITHIN_S)]
     opened = [action.address for action in done if isinstance(action, OpenLink)]
-    assert len(opened) == contacts.MAX_DIALS
+    assert len(opened) == contacts.MAX_DIALS // 2  # the others are for what a peer tells of
     for number, address in enumerate(opened, 2):
         assert script.do(LinkOpened(number, address, dialed=True)) == []
     script.do(LinkClosed(2, "refused"))
     assert len(script.do(TimePassed())) == 1
+
+
+def test_what_a_peer_tells_of_is_dialed_at_once_though_the_book_is_full_of_black_holes() -> None:
+    script = Script()
+    for number in range(200):
+        script.do(AddressLearned((f"10.1.0.{number}", 5000), "link"))
+    script.sleep(1.0)
+    script.link(BOB, 1)
+    assert script.do(MessageReceived(1, Peers((Peer(ZOE, *ZOE_AT),)))) == [OpenLink(ZOE_AT)]
+
+
+def test_a_lie_about_who_is_where_does_not_outweigh_what_the_member_said_itself() -> None:
+    script = Script()
+    script.link(BOB, 1)
+    script.do(AddressLearned(ZOE_AT, "link", ZOE))
+    script.do(MessageReceived(1, Peers((Peer(BOB, *ZOE_AT),))))
+    assert script.mesh.contacts.known[ZOE_AT].member == ZOE
+
+
+def test_a_member_that_moved_is_told_of_where_it_is_now_and_its_old_address_let_go() -> None:
+    script = Script()
+    for number, at in ((1, ZOE_AT), (2, BOB_AT)):
+        script.do(AddressLearned(at, "you"), LinkOpened(number, at, dialed=True))
+        script.do(LinkSecured(number, ZOE), MessageReceived(number, Hello("zoe", 0, 7)))
+        script.do(LinkClosed(1, "closed"))
+    assert script.mesh.contacts.where([ZOE]) == {ZOE: BOB_AT}
+    script.do(AddressLearned(ZOE_AT, "you"))  # who names it again may know better
+    script.do(LinkOpened(3, ZOE_AT, dialed=True), LinkClosed(3, "refused"))
+    assert not script.mesh.contacts.known[ZOE_AT].proven
+
+
+def test_a_node_full_of_callers_makes_room_for_whom_it_has_dialed_itself() -> None:
+    script = Script(max_links=1)
+    for number in range(1, 4):
+        script.link(member(number), number)
+    script.do(AddressLearned(ZOE_AT, "hearsay", ZOE))
+    script.mesh.contacts.known[ZOE_AT].exploring = True
+    script.do(LinkOpened(4, ZOE_AT, dialed=True), LinkSecured(4, ZOE))
+    assert CloseLink(3) in script.do(MessageReceived(4, Hello("zoe", 0, 7)))
+    assert ZOE in script.mesh.members
+
+
+def test_of_thousands_of_logs_a_link_is_told_no_faster_than_it_takes_it() -> None:
+    script = Script()
+    for who, number in ((ANN, 1), (BOB, 2)):
+        script.link(who, number)
+    script.do(events.EntriesSent(2, ZOE_LOG, 0, clogged=True))
+    for number in range(8000):
+        script.do(RunStored(1, member(number) + bytes(8), 1))
+    done = script.do(events.JournalSynced(), events.LinkDrained(2))
+    heads, haves = 0, [a for a in done if isinstance(a, SendMessage) and a.link == 2]
+    while haves:
+        (have,) = haves
+        assert isinstance(have.message, Have)
+        heads += len(have.message.heads)
+        assert have.answered == (heads < 8000)
+        done = script.do(events.MessageSent(2, clogged=False)) if have.answered else []
+        haves = [a for a in done if isinstance(a, SendMessage) and a.link == 2]
+    assert heads == 8000
 
 
 def test_of_many_that_it_hears_of_a_node_dials_as_many_as_it_lacks_links() -> None:

@@ -355,8 +355,8 @@ MUTATIONS = [
     Mutation(
         "an address that is not proven is told to nobody",
         "contacts.py",
-        "            if contact.proven:\n                found.setdefault",
-        "            if True:\n                found.setdefault",
+        "            elif contact.proven:\n                found.setdefault",
+        "            elif True:\n                found.setdefault",
         1,
     ),
     Mutation(
