@@ -685,6 +685,8 @@ class Machine:
         self.errors.append(str(error))
         if self.node:
             self.kill()
+        else:  # it ended while it started, in the middle of whatever it wrote
+            self.disk.db.lose_what_is_not_committed()
 
     def wall_ms(self) -> int:
         return EPOCH_MS + self.skew_ms + int(self.room.now * 1000)
