@@ -29,7 +29,7 @@ from tests.simulator import (
     image_of,
 )
 
-SEEDS = 200  # some 25 s of one core
+SEEDS = 200  # some 30 s of two cores
 HOUR_S = 3600.0
 HEARTBEAT_S = mesh.PING_S - 1.0
 CALM_S = 0.025  # the longest way of a short post: a latency, and a turn at its end
