@@ -115,7 +115,9 @@ class Contacts:
             contact.failures = 0
             contact.answered = contact.answered or member is not None
             self._want(contact, now)
-            self.dial(now)
+            # Of a whole book, read at the start, what can't be begun at once is not looked at.
+            if contact.named or self._begun < DIALS_AT_ONCE or now >= self._begun_end:
+                self.dial(now)
 
     def hear(self, told: Iterable[tuple[Address, bytes, float]], now: float) -> None:
         """A peer is linked to these members, and found each at that address. If links are
