@@ -488,7 +488,7 @@ MUTATIONS = [
         "mesh.py",
         "if seq == held and NO_MARK != mark != self.marks.get(log, mark):",
         "if False:",
-        59,
+        2811,
     ),
     Mutation(
         "two branches of two lengths are found",
