@@ -218,11 +218,11 @@ def observed(arguments: list[str]) -> int:
     held: dict[int, tuple[int, int, int]] = {}
     flush, close = net.Connection.flush, net.Connection.close
 
-    def flushed(connection: net.Connection) -> None:
+    def flushed(connection: net.Connection, *, mid_turn: bool = False) -> None:
         before = connection.link.queued_bytes
-        flush(connection)
+        flush(connection, mid_turn=mid_turn)
         now, (_, peak, _) = connection.link.queued_bytes, held.get(connection.id, (0, 0, 0))
-        aside = sys.getsizeof(connection.link.outgoing())
+        aside = sys.getsizeof(connection.link.outgoing(mid_turn=mid_turn))
         held[connection.id] = (now, max(peak, now, before), aside)
 
     def closed(connection: net.Connection) -> None:
