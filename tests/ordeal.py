@@ -423,9 +423,11 @@ def _say_the_impossible(room: Room, evil: Evil, chance: Random, links: list[int]
 
 
 def _break_the_chain(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
-    """A run whose last entry is signed, and does not follow the one before it."""
-    second = chance.choice((evil, Evil(evil.machine, chance))).entry(seq=2)
-    evil.send(chance.choice(links), Entries((evil.entry(), second)))
+    """A run whose last entry is signed, and does not follow the one before it, or is of
+    another log."""
+    first, other = evil.entry(), Evil(evil.machine, chance)
+    second = chance.choice((evil.entry(seq=2), other.entry(seq=2, after=first)))
+    evil.send(chance.choice(links), Entries((first, second)))
 
 
 def _exceed(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:

@@ -757,14 +757,14 @@ MUTATIONS = [
         "journal.py",
         "        if entry.previous != before.hash:\n",
         "        if False:\n",
-        1,
+        4,
     ),
     Mutation(
         "a run is of one log",
         "journal.py",
         "if entry.log != before.log or entry.seq != before.seq + 1:",
         "if entry.seq != before.seq + 1:",
-        396,
+        1,
     ),
 ]
 
