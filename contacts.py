@@ -14,8 +14,9 @@ EXPLORING. A room whose network was cut in two for long may have enough links on
 So from time to time a node with enough links and spares dials any of these all the same; if
 it has many, the mesh ends another link for it: which also mixes the graph.
 
-A person's word is stronger: an address that a user named is dialed until it answers, and as
-long as there are not enough links, for ever.
+WHO COMES FIRST. What a user named is dialed until it answers, and as long as there are not
+enough links, for ever. Then comes where a peer has found somebody: half of the places are
+kept for that, so that a book full of dead addresses keeps nobody waiting.
 
 Lives here: what is known of addresses, back-off, whom to dial next. Never here: links,
 messages, I/O, `time`, the global `random`.
