@@ -39,8 +39,11 @@ from datetime import date, datetime  # noqa: E402
 from typing import IO, NoReturn  # noqa: E402
 
 import addresses  # noqa: E402
+import editor  # noqa: E402
 import net  # noqa: E402
+import output  # noqa: E402
 import protocol  # noqa: E402
+import screen  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
 from journal import JournalError  # noqa: E402
@@ -65,10 +68,10 @@ class Session:
 
     def __init__(self, user: User, args: argparse.Namespace) -> None:
         self._user, self._args = user, args
-        self._lines = terminal.LineReader(protocol.MAX_POST_BYTES)
-        self._editor = terminal.LineEditor()
+        self._lines = editor.LineReader(protocol.MAX_POST_BYTES)
+        self._editor = editor.LineEditor()
         self._raw = terminal.RawMode(user.stdout.write)
-        self._screen: terminal.Screen | None = None
+        self._screen: screen.Screen | None = None
         self._ended_at: float | None = None  # when standard input ended
         self._interrupted_at = float("-inf")
 
@@ -94,11 +97,11 @@ class Session:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return status
 
-    def _make_output(self) -> terminal.Output:
+    def _make_output(self) -> output.Output:
         if self._args.json:
-            return terminal.JsonOutput(self._user.stdout.write)
+            return output.JsonOutput(self._user.stdout.write)
         if self._on_screen():
-            self._screen = terminal.Screen(
+            self._screen = screen.Screen(
                 self._user.stdout.write,
                 _size,
                 self._editor,
@@ -145,9 +148,9 @@ class Session:
     def _keys(self, data: bytes) -> None:
         assert self._screen
         for key in self._editor.feed(data, self._user.loop.now()):
-            if isinstance(key, terminal.Line):
+            if isinstance(key, editor.Line):
                 self._user.submit(key.text)
-            elif isinstance(key, terminal.Interrupt):
+            elif isinstance(key, editor.Interrupt):
                 self._interrupt()
             else:
                 self._input_ended()
@@ -185,7 +188,7 @@ class Session:
         else:
             self._user.leave("interrupted")
 
-    def _suspend(self, screen: terminal.Screen) -> None:
+    def _suspend(self, screen: screen.Screen) -> None:
         screen.close()
         self._raw.leave()
         os.kill(os.getpid(), signal.SIGSTOP)  # returns when we are in the foreground again

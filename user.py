@@ -30,13 +30,12 @@ import events
 import identity
 import net
 import protocol
-import terminal
 from addresses import Address, AddressBook, BadAddress
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from node import Node, Surroundings
+from output import Message, Output, PlainOutput
 from protocol import Entry, RemoteError
 from rescue import rescue
-from terminal import Message, Output
 
 DEFAULT_PORT = 5000
 # The address book is written at the end, and at the latest this long after a change.
@@ -93,7 +92,7 @@ class User:
         self.loop = loop or net.Loop()
         self.stdout = net.Outlet(self.loop, 1, self._output_broken)
         self.stderr = net.Outlet(self.loop, 2, lambda error: None)  # nowhere to say so
-        self.output = output or terminal.PlainOutput(
+        self.output = output or PlainOutput(
             self.stdout.write, self.stderr.write, datetime.fromtimestamp
         )
         self.status = DONE

@@ -38,28 +38,34 @@ from typing import Any, cast
 
 import addresses
 import commands
+import editor as editor_module
 import events
 import identity
 import journal
 import net
+import output as output_module
 import protocol
+import screen as screen_module
 import terminal
 import text as text_module
 from addresses import AddressBook, BadAddress
+from editor import LineEditor, LineReader
 from identity import BadKey, Identity
 from journal import Journal, JournalError
+from output import JsonOutput, PlainOutput
 from protocol import Bye, Frames, Head, Message, RemoteError
-from terminal import JsonOutput, LineEditor, LineReader, PlainOutput, Screen
+from screen import Screen
 
 Target = Callable[[bytes], None]
 TraceFunction = Callable[[FrameType, str, Any], Any]
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 OURS: tuple[ModuleType, ...] = (
-    addresses, commands, events, identity, journal, net, protocol, terminal, text_module
+    addresses, commands, editor_module, events, identity, journal, net,
+    output_module, protocol, screen_module, terminal, text_module
 )  # fmt: skip
 MAX_BYTES = 4096  # of one input: longer ones reach no other code, and fill the corpus
-# Everything that selchat's own code writes to a terminal, see the head of terminal.py.
+# Everything that selchat's own code writes to a terminal, see the head of screen.py.
 OUR_SEQUENCES = re.compile(r"\r\x1b\[J|\r\x1b\[\d+C|\x1b\[[0-9;]*m")
 # Characters that turn the direction of the text around them (Unicode's Bidi_Control).
 TURNERS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -323,8 +329,8 @@ def keys(data: bytes) -> None:
     got = whole.feed(typed, 0.0)
     assert [key for piece in pieces(typed, sizes) for key in cut.feed(piece, 0.0)] == got
     assert (cut.text, cut.cursor) == (whole.text, whole.cursor)
-    for line in (whole.text, *(key.text for key in got if isinstance(key, terminal.Line))):
-        assert len(line) <= terminal.LINE_CHARACTERS
+    for line in (whole.text, *(key.text for key in got if isinstance(key, editor_module.Line))):
+        assert len(line) <= editor_module.LINE_CHARACTERS
         assert len(line.encode()) <= protocol.MAX_POST_BYTES
         assert "\x1b" not in line
     assert 0 <= whole.cursor <= len(whole.text)
@@ -374,17 +380,17 @@ def _utc(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC)
 
 
-def _tell(output: terminal.Output, fields: Fields) -> terminal.Message:
+def _tell(output: output_module.Output, fields: Fields) -> output_module.Message:
     """Tells an output of everything there is, in evil words."""
     flags, time_ms = fields.number(), fields.number(8) - 2**63
     name, other = fields.text(), fields.text()
     text = as_text(fields.rest())
     output.ready(ALICE, name, text, other)
-    one = terminal.Message(
+    one = output_module.Message(
         other, BOB, name, time_ms, text, bool(flags & 1), bool(flags & 2), bool(flags & 4)
     )
     output.message(one)
-    output.message(terminal.Message("", ALICE, other, 0, text, False, True))
+    output.message(output_module.Message("", ALICE, other, 0, text, False, True))
     output.link("up", BOB, name, other)
     output.link("down", BOB, name, other, text)
     output.confirmed(other, [text])
@@ -409,7 +415,7 @@ def screen(data: bytes) -> None:
     _tell(one, fields)
     one.flush()
     prompt = OUR_SEQUENCES.sub("", writes[-1]).rpartition("\n")[2]
-    assert text_module.cells_of(prompt) < max(columns or terminal.UNKNOWN_COLUMNS, 4)
+    assert text_module.cells_of(prompt) < max(columns or screen_module.UNKNOWN_COLUMNS, 4)
     one.close()
     shown = OUR_SEQUENCES.sub("", "".join(writes))
     assert not can_harm(shown, allowed="\n")

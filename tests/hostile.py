@@ -139,7 +139,7 @@ class Answerer(User):
 
 def run_node(folder: str, profiling: str) -> int:
     """Standard input is a socket: a byte in, the figures out as a line."""
-    import terminal
+    import output
 
     control = socket.socket(fileno=0)
     loop = net.Loop()
@@ -147,7 +147,7 @@ def run_node(folder: str, profiling: str) -> int:
     selector.profiling = profiling == "profile"
     loop._selector = selector
     user = Answerer(port=0, name="node", data=Path(folder), loop=loop)
-    user.output = terminal.JsonOutput(user.stdout.write)
+    user.output = output.JsonOutput(user.stdout.write)
 
     def asked(_: int) -> None:
         if not control.recv(1):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from journal import Journal
-from terminal import Message
+from output import Message
 from user import User
 
 

@@ -1,0 +1,209 @@
+"""The outputs: events to text that is safe to show.
+
+    events --> JsonOutput | PlainOutput | Screen (screen.py) --> one write a turn, in flush()
+
+Nothing that came from the network reaches a terminal without having passed `harmless()`
+(text.py).
+
+Lives here: what all outputs have in common, and the two that need no terminal. Never here:
+clocks (times are handed in), threads, peers, any import of another module of selchat but
+text, rich (every start would pay for it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from text import Names, harmless
+
+Write = Callable[[str], None]
+LocalTime = Callable[[int], datetime]  # seconds since 1970 to local time: fromtimestamp
+
+LAST_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime can show
+DAY_S = 86_400  # no time zone is further from UTC than this
+
+
+@dataclass(frozen=True)
+class Message:
+    """A post to be shown."""
+
+    ref: str
+    id: str  # the author's
+    name: str
+    time_ms: int  # since 1970, UTC, by the author's clock: it may be absurd
+    text: str
+    history: bool
+    own: bool
+    private: bool = False
+
+
+class Output(Protocol):
+    """Where events are shown. All of one turn is written by one call of `flush`."""
+
+    def ready(self, id: str, name: str, address: str, room: str) -> None: ...
+    def link(
+        self, state: str, id: str, name: str, address: str, reason: str | None = None
+    ) -> None: ...
+    def message(self, message: Message) -> None: ...
+    def confirmed(self, ref: str, by: list[str]) -> None: ...
+    def notice(self, text: str) -> None: ...
+    def error(self, text: str) -> None: ...
+    def info(self, lines: list[str]) -> None: ...
+    def bye(self, reason: str) -> None: ...
+    def drop(self) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Clock:
+    """Times as text. Posts come in bursts, so the last second's text is kept."""
+
+    def __init__(self, convert: LocalTime, layout: str, margin_s: int) -> None:
+        self._convert, self._layout, self._margin_s = convert, layout, margin_s
+        self._second: int | None = None
+        self._text = ""
+
+    def when(self, second: int) -> datetime:
+        return self._convert(min(max(second, self._margin_s), LAST_S - self._margin_s))
+
+    def text(self, second: int) -> str:
+        if second != self._second:
+            self._text = self.when(second).strftime(self._layout)
+            self._second = second
+        return self._text
+
+
+def _utc(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
+class JsonOutput:
+    """One JSON object a line: the contract's events."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._lines: list[str] = []
+        self._clock = Clock(_utc, "%Y-%m-%dT%H:%M:%S", 0)
+        # ASCII only: no control character and no lone surrogate gets out unescaped.
+        self._encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+    def _event(self, event: str, **fields: object) -> None:
+        self._lines.append(self._encode({"event": event, **fields}))
+
+    def ready(self, id: str, name: str, address: str, room: str) -> None:
+        self._event("ready", id=id, name=name, address=address, room=room)
+
+    def link(self, state: str, id: str, name: str, address: str, reason: str | None = None) -> None:
+        down = {} if state == "up" else {"reason": reason or ""}
+        self._event("link", state=state, id=id, name=name, address=address, **down)
+
+    def message(self, message: Message) -> None:
+        time_ms = min(max(message.time_ms, 0), LAST_S * 1000 + 999)
+        self._event(
+            "message",
+            ref=message.ref,
+            id=message.id,
+            name=message.name,
+            time=f"{self._clock.text(time_ms // 1000)}.{time_ms % 1000:03}Z",
+            text=message.text,
+            history=message.history,
+            own=message.own,
+            private=message.private,
+        )
+
+    def confirmed(self, ref: str, by: list[str]) -> None:
+        self._event("confirmed", ref=ref, by=by)
+
+    def notice(self, text: str) -> None:
+        self._event("notice", text=text)
+
+    def error(self, text: str) -> None:
+        self._event("error", text=text)
+
+    def info(self, lines: list[str]) -> None:
+        self.notice("\n".join(lines))
+
+    def bye(self, reason: str) -> None:
+        self._event("bye", reason=reason)
+
+    def drop(self) -> None:
+        """Forgets what was not flushed yet."""
+        self._lines.clear()
+
+    def flush(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._write("\n".join(lines) + "\n")
+
+
+class Readable:
+    """What the two outputs for people say in the same words."""
+
+    def __init__(self, local_time: LocalTime) -> None:
+        self._names = Names()
+        self._clock = Clock(local_time, "%H:%M:%S", DAY_S)
+
+    def notice(self, text: str) -> None:
+        raise NotImplementedError
+
+    def ready(self, id: str, name: str, address: str, room: str) -> None:
+        self.notice(f"listening on {address} as {self._names.label_of(name, id)} (id {id[:8]})")
+
+    def link(self, state: str, id: str, name: str, address: str, reason: str | None = None) -> None:
+        self.notice(self._link_text(state, id, name, address, reason))
+
+    def _link_text(self, state: str, id: str, name: str, address: str, reason: str | None) -> str:
+        who = self._names.label_of(name, id)
+        if state == "up":
+            return f"{who} joined ({address})"
+        return f"{who} left: {reason}" if reason else f"{who} left"
+
+    def confirmed(self, ref: str, by: list[str]) -> None:
+        """Nothing: people ask for receipts when they want to know."""
+
+    def bye(self, reason: str) -> None:
+        if reason:
+            self.notice(reason)
+
+
+class PlainOutput(Readable):
+    """Posts on stdout, all else on stderr, for pipes and for terminals that can't do more."""
+
+    def __init__(self, write: Write, write_error: Write, local_time: LocalTime) -> None:
+        super().__init__(local_time)
+        self._write, self._write_error = write, write_error
+        self._posts: list[str] = []
+        self._notices: list[str] = []
+
+    def message(self, message: Message) -> None:
+        text = harmless(message.text, multiline=True)
+        if "\n" in text:
+            # Indented, so that no post can pass for two.
+            text = text.replace("\n", "\n    ")
+        who = self._names.label_of(message.name, message.id)
+        self._posts.append(f"{self._clock.text(message.time_ms // 1000)} {who}: {text}\n")
+
+    def notice(self, text: str) -> None:
+        self._notices.append(f"selchat: {harmless(text)}\n")
+
+    def error(self, text: str) -> None:
+        self.notice(text)
+
+    def info(self, lines: list[str]) -> None:
+        self._notices.extend(harmless(line) + "\n" for line in lines)
+
+    def drop(self) -> None:
+        """Forgets what was not flushed yet."""
+        self._posts.clear()
+        self._notices.clear()
+
+    def flush(self) -> None:
+        posts, self._posts = self._posts, []
+        notices, self._notices = self._notices, []
+        if posts:
+            self._write("".join(posts))
+        if notices:
+            self._write_error("".join(notices))

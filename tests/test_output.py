@@ -1,0 +1,179 @@
+"""JSON lines as the contract has them; plain output that nothing from the network controls."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import text as text_module
+from output import JsonOutput
+from tests.shown import (
+    ALICE,
+    BOB,
+    CAROL,
+    TIME_MS,
+    Plain,
+    has_controls,
+    nasty,
+    post,
+)
+from text import label
+
+
+def events(writes: list[str]) -> Iterator[object]:
+    return (json.loads(line) for line in "".join(writes).splitlines())
+
+
+def test_json_lines_are_the_contracts_objects_in_the_contracts_order() -> None:
+    writes: list[str] = []
+    output = JsonOutput(writes.append)
+    output.ready(ALICE, "me", "127.0.0.1:5000", "open")
+    output.link("up", BOB, "bob", "127.0.0.1:6000")
+    output.link("down", BOB, "bob", "127.0.0.1:6000", "timed out")
+    output.link("down", BOB, "bob", "127.0.0.1:6000")
+    output.message(post("hi"))
+    output.confirmed("r1", [BOB, CAROL])
+    output.notice("n")
+    output.error("e")
+    output.info(["one", "two"])
+    output.bye("")
+    assert writes == []
+    output.flush()
+    output.flush()
+    assert len(writes) == 1
+    assert writes[0].splitlines() == [
+        f'{{"event":"ready","id":"{ALICE}","name":"me","address":"127.0.0.1:5000","room":"open"}}',
+        f'{{"event":"link","state":"up","id":"{BOB}","name":"bob","address":"127.0.0.1:6000"}}',
+        f'{{"event":"link","state":"down","id":"{BOB}","name":"bob","address":"127.0.0.1:6000",'
+        '"reason":"timed out"}',
+        f'{{"event":"link","state":"down","id":"{BOB}","name":"bob","address":"127.0.0.1:6000",'
+        '"reason":""}',
+        f'{{"event":"message","ref":"r1","id":"{BOB}","name":"bob",'
+        '"time":"2026-11-22T08:43:00.123Z","text":"hi","history":false,"own":false,'
+        '"private":false}',
+        f'{{"event":"confirmed","ref":"r1","by":["{BOB}","{CAROL}"]}}',
+        '{"event":"notice","text":"n"}',
+        '{"event":"error","text":"e"}',
+        '{"event":"notice","text":"one\\ntwo"}',
+        '{"event":"bye","reason":""}',
+    ]
+
+
+@given(nasty, nasty)
+def test_json_carries_every_text_and_name_exactly_and_escaped(text: str, name: str) -> None:
+    writes: list[str] = []
+    output = JsonOutput(writes.append)
+    output.message(post(text, name))
+    output.flush()
+    assert writes[0].isascii()
+    assert not has_controls(writes[0], allowed="\n")
+    assert writes[0].count("\n") == 1
+    [event] = events(writes)
+    assert isinstance(event, dict)
+    # JSON has no way to tell a pair of lone surrogates from the character they make.
+    joined = [value.encode("utf-16", "surrogatepass") for value in (text, name)]
+    read = [event[key].encode("utf-16", "surrogatepass") for key in ("text", "name")]
+    assert read == joined
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1970-01-01T00:00:00.000Z"),
+        (-(2**63), "1970-01-01T00:00:00.000Z"),
+        (2**63 - 1, "9999-12-31T23:59:59.999Z"),
+        (2**64, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_json_clamps_an_absurd_time(time_ms: int, shown: str) -> None:
+    writes: list[str] = []
+    output = JsonOutput(writes.append)
+    output.message(post(time_ms=time_ms))
+    output.flush()
+    assert f'"time":"{shown}"' in writes[0]
+
+
+def test_plain_posts_go_to_stdout_in_one_write_and_all_else_to_stderr() -> None:
+    plain = Plain()
+    plain.output.ready(ALICE, "me", "127.0.0.1:5000", "open")
+    plain.output.link("up", BOB, "bob", "127.0.0.1:6000")
+    plain.output.message(post("one"))
+    plain.output.message(post("two\nthree", time_ms=TIME_MS + 1000))
+    plain.output.message(post("mine", "me", ALICE, own=True))
+    plain.output.confirmed("r1", [BOB])
+    plain.output.link("down", BOB, "bob", "127.0.0.1:6000", "gone")
+    plain.output.link("down", BOB, "bob", "127.0.0.1:6000")
+    plain.output.notice("a\nb")
+    plain.output.error("port in use")
+    plain.output.info(["one  1", "two  2"])
+    plain.output.bye("")
+    plain.output.bye("stopped")
+    assert plain.writes == plain.error_writes == []
+    plain.output.flush()
+    plain.output.flush()
+    assert plain.writes == ["08:43:00 bob: one\n08:43:01 bob: two\n    three\n08:43:00 me: mine\n"]
+    assert plain.error_writes == [
+        "selchat: listening on 127.0.0.1:5000 as me (id a1a1a1a1)\n"
+        "selchat: bob joined (127.0.0.1:6000)\n"
+        "selchat: bob left: gone\n"
+        "selchat: bob left\n"
+        "selchat: a␊b\n"
+        "selchat: port in use\n"
+        "one  1\n"
+        "two  2\n"
+        "selchat: stopped\n"
+    ]
+
+
+@given(nasty, nasty, st.integers(-(2**63), 2**64))
+def test_no_byte_from_the_network_controls_a_plain_terminal(
+    text: str, name: str, time_ms: int
+) -> None:
+    plain = Plain()
+    plain.output.message(post(text, name, time_ms=time_ms))
+    plain.output.notice(text)
+    plain.output.link("down", CAROL, name, text, text)
+    plain.output.info([text])
+    shown = plain.stdout()
+    assert not has_controls(shown + plain.stderr(), allowed="\n")
+    assert plain.stderr().count("\n") == 3
+    first, *rest = shown[:-1].split("\n")
+    assert re.match(r"\d\d:\d\d:\d\d .*: ", first)
+    assert len(rest) == text.count("\n")
+    assert all(line.startswith("    ") for line in rest)
+
+
+@pytest.mark.parametrize("name", ["bob", "bob ", "b\u200dob", "\uff42\uff4f\uff42"])
+def test_two_members_whose_names_look_the_same_are_told_apart(name: str) -> None:
+    plain = Plain()
+    plain.output.message(post("one", "bob", BOB))
+    plain.output.message(post("two", name, CAROL))
+    plain.output.message(post("three", "bob", BOB))
+    assert plain.stdout().splitlines() == [
+        "08:43:00 bob: one",
+        f"08:43:00 {label(name, CAROL, True)}: two",
+        "08:43:00 bob~b2b2: three",
+    ]
+
+
+def test_one_member_seen_often_does_not_clash_with_itself() -> None:
+    plain = Plain()
+    plain.output.link("up", BOB, "bob", "127.0.0.1:6000")
+    plain.output.message(post("one"))
+    plain.output.message(post("two"))
+    assert plain.stdout() == "08:43:00 bob: one\n08:43:00 bob: two\n"
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    names = text_module.Names()
+    for number in range(3 * text_module.NAMES):
+        names.label_of(f"{number:5}" * 10_000, f"{number:064x}")
+    assert len(names._owners) <= text_module.NAMES
+    assert len(names._labels) <= text_module.NAMES
+    assert all(len(name) <= text_module.NAME_CHARACTERS for name, _ in names._labels)
