@@ -72,7 +72,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._always: dict[int, Callable[[int], None]] = {}
         self._waited: dict[int, int] = {}  # turns that had no time for a ready descriptor
-        self._running = False
+        self._stopped = False
 
     def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
         """`ready(events)` is called whenever `descriptor` is ready; replaces an earlier
@@ -123,12 +123,12 @@ class Loop:
         on_deadline: Callable[[], None],
         before_sleep: Callable[[], None],
     ) -> None:
-        """Turns until `stop()`: each one event batch, then `before_sleep`."""
-        self._running = True
+        """Turns until `stop()`, even of before: each one event batch, then `before_sleep`."""
         gc.freeze()  # what the start has made is there to stay: no turn has to look through it
         while True:
             before_sleep()
-            if not self._running:
+            if self._stopped:
+                self._stopped = False
                 return
             ready = self._selector.select(self._timeout_s(deadline()))
             ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
@@ -154,7 +154,7 @@ class Loop:
 
     def stop(self) -> None:
         """Ends `run` after the turn."""
-        self._running = False
+        self._stopped = True
 
 
 # ---------------------------------------------------------------- links
@@ -206,6 +206,7 @@ class Link:
         self._plain: list[bytes] = []  # frames of this turn
         self._cipher = bytearray(challenge)  # not yet taken by the socket
         self.queued_bytes = len(challenge)
+        self.received_bytes = self.sent_bytes = 0  # as they went through the socket
 
     @property
     def clogged(self) -> bool:
@@ -223,6 +224,7 @@ class Link:
         """What `data` brings; at most one Failed, as the last. `everything`: else what a turn
         take in, and `unread` tells of the rest."""
         events: list[Secured | Failed | Message] = []
+        self.received_bytes += len(data)
         self.unread = False
         try:
             if self._knocking is not None:
@@ -296,6 +298,7 @@ class Link:
 
     def sent(self, count: int) -> None:
         del self._cipher[:count]
+        self.sent_bytes += count
         self.queued_bytes = max(0, self.queued_bytes - count)
 
 

@@ -26,7 +26,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
 
-FRONT = "127.0.0.2"  # all of 127/8 is this machine, on Linux
+# All of 127/8 is this machine, on Linux. Of it each test process has an address of its own: the
+# proxy's calls take ports of it at random, which must not be those that another one listens on.
+_TESTS = os.getppid() if __name__ == "__main__" else os.getpid()
+FRONT = f"127.{1 + _TESTS // 250 % 250}.{1 + _TESTS % 250}.2"
 READ_BYTES = 64 * 1024
 # What waits here of one way of a call. A network holds some, too; then its sender waits.
 HELD_BYTES = 256 * 1024

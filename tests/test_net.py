@@ -132,6 +132,22 @@ def test_pieces_of_any_size_make_the_same_link(pair: Pair, piece: int) -> None:
     assert [type(event) for event in pair.told] == [Secured, Hello]
 
 
+def test_a_link_counts_the_bytes_of_both_ways_as_they_go_through_the_socket(pair: Pair) -> None:
+    pair.pump(100)
+    pair.dialer.send(protocol.Bye("a reason"))
+    pair.pump()
+    ends = pair.dialer, pair.listener
+    assert sum(link.sent_bytes for link in ends) == pair.bytes
+    assert [link.sent_bytes for link in ends] == [link.received_bytes for link in ends[::-1]]
+    pair.dialer.send(Ping())
+    sent = pair.dialer.sent_bytes
+    waiting = len(pair.dialer.outgoing())
+    assert waiting > 0 and pair.dialer.sent_bytes == sent  # no socket has taken it yet
+    taken(pair.dialer, 5)
+    assert pair.dialer.sent_bytes == sent + 5
+    assert pair.dialer.receive(b"") == [] and pair.dialer.received_bytes > 0
+
+
 def test_a_way_in_that_is_split_in_two_anywhere_makes_the_same_link(
     members: dict[str, Member],
 ) -> None:
@@ -559,6 +575,13 @@ def test_a_loop_that_is_stopped_before_it_sleeps_does_not_sleep() -> None:
     loop = Loop()
     loop.run(lambda: None, lambda: None, loop.stop)
     assert loop.wakeups == 0
+
+
+def test_a_loop_that_was_stopped_before_it_ran_makes_its_last_turn_and_ends() -> None:
+    loop, order = Loop(), list[str]()
+    loop.stop()
+    loop.run(lambda: None, lambda: None, lambda: order.append("before sleep"))
+    assert order == ["before sleep"]
 
 
 def test_signals_arrive_in_a_turn_of_the_loop_one_call_each() -> None:
