@@ -24,7 +24,7 @@ messages, I/O, `time`, the global `random`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -70,6 +70,8 @@ class Contact:
     vouched: bool = False  # a peer says that it is linked to who is there
     exploring: bool = False  # dialed though there are enough links
     failures: int = 0
+    failure: str = ""  # why the last dial that failed did, and when
+    failed_at: float = 0.0
     next_try: float | None = None  # None: not to be dialed now
 
     @property
@@ -87,11 +89,14 @@ class Contacts:
         random: Random,
         may_dial: Callable[[Address], bool],
         do: Callable[[Action], None],
+        refused: Container[bytes] = (),
     ) -> None:
-        """`members`: who is linked now, kept up to date by the mesh. `may_dial`: whether the
-        room reaches to an address that a peer tells of. `do` takes the actions."""
+        """`members`: who is linked now, and `refused`: to whom our user wants no link, kept up
+        to date by the mesh. `may_dial`: whether the room reaches to an address that a peer
+        tells of. `do` takes the actions."""
         self.known: dict[Address, Contact] = {}
         self._members = members
+        self._refused = refused
         self._max_links = max_links
         self._random = random
         self._is_in_reach = may_dial
@@ -109,6 +114,8 @@ class Contacts:
 
     def learn(self, address: Address, source: str, member: bytes | None, now: float) -> None:
         """A person named it, or the address book did. `member` answered there once."""
+        if not (source == "you" or self._may_learn(address)):
+            return
         contact = self._learn(address, source, member)
         if contact is not None:
             if contact.named and contact.link is None:
@@ -125,15 +132,15 @@ class Contacts:
         missing, who is not linked here may be dialed in so many seconds."""
         missing = self._missing(now)
         for address, member, wait_s in told:
-            contact = self.known.get(address)
-            if contact is None and not self._is_in_reach(address):
+            if not self._may_learn(address):
                 continue
+            contact = self.known.get(address)
             if contact is None or contact.member != member:
                 contact = self._learn(address, "hearsay", member)
             if contact is None:
                 break  # no room, and to look for some again would take as long
             contact.vouched = True
-            if member in self._members:
+            if self._is_out(member):
                 continue
             if missing <= 0 and contact.next_try is None and not contact.named:
                 self._put_aside(contact)
@@ -146,16 +153,18 @@ class Contacts:
     def called_from(self, address: Address, member: bytes, now: float, apart_s: float) -> None:
         """`member` called, and says that it listens there. The others may be about to prove
         that at the same moment: so a random while apart."""
-        contact = self._learn(address, "link", member)
+        contact = self._learn(address, "link", member) if self._may_learn(address) else None
         if contact is not None:
             self._want(contact, now + self._random.uniform(0.0, apart_s))
             self.dial(now)
 
+    def _may_learn(self, address: Address) -> bool:
+        """Of what others say. To look at an address takes longer than all else with it."""
+        return address in self.known or self._is_in_reach(address)
+
     def _learn(self, address: Address, source: str, member: bytes | None) -> Contact | None:
         contact = self.known.get(address)
         if contact is None:
-            if source != "you" and not self._is_in_reach(address):
-                return None
             if len(self.known) >= MAX_ADDRESSES and not self._forget_some():
                 return None
             contact = self.known[address] = Contact(address, source, member)
@@ -219,6 +228,7 @@ class Contacts:
         contact = self.known.get(address)
         if contact is not None:
             contact.proven = contact.proven and reached
+            contact.failure, contact.failed_at = reason, now
             self._failed(contact, reason, now)
             self._fill(now)
 
@@ -317,7 +327,7 @@ class Contacts:
         """Spares at random, but first what a person named, then what never failed."""
         picked: list[Contact] = []
         if count > 0:
-            spares = [c for c in self._spares.values() if c.member not in self._members]
+            spares = [c for c in self._spares.values() if not self._is_out(c.member)]
             named = [c for c in spares if c.named]
             fresh = [c for c in spares if not (c.named or c.failures)]
             failed = [c for c in spares if c.failures and not c.named]
@@ -332,7 +342,7 @@ class Contacts:
             self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
         elif self._explore_at <= now:
             self._explore_at = now + EXPLORE_S * self._random.uniform(0.5, 1.5)
-            spares = [c for c in self._spares.values() if c.member not in self._members]
+            spares = [c for c in self._spares.values() if not self._is_out(c.member)]
             if spares:  # any of them: what fails again and again must not hide the others
                 contact = self._random.choice(spares)
                 contact.exploring = self._begin(contact)
@@ -367,8 +377,13 @@ class Contacts:
         return len(self._dialing) < (MAX_DIALS if contact.vouched else MAX_DIALS // 2)
 
     def _settled(self, contact: Contact) -> bool:
-        """Nothing to be had from dialing it: proven, and linked to."""
-        return contact.proven and contact.member in self._members
+        """Nothing to be had from dialing it: proven, and linked to; or not wanted."""
+        linked = contact.proven and contact.member in self._members
+        return linked or contact.member in self._refused
+
+    def _is_out(self, member: bytes | None) -> bool:
+        """Whether `member` is linked already, or our user wants no link to it."""
+        return member in self._members or member in self._refused
 
     def where(self, members: Iterable[bytes]) -> dict[bytes, Address]:
         """At which address we have found each of `members` ourselves, if we have."""

@@ -135,6 +135,23 @@ class PostsTyped(NamedTuple):
     time_ms: int
 
 
+class NickTyped(NamedTuple):
+    """The user wants another name, one within the limits."""
+
+    name: str
+    time_ms: int
+
+
+class DisconnectAsked(NamedTuple):
+    """The user wants no link to `member`, until naming an address of it (AddressLearned)."""
+
+    member: bytes
+
+
+class RoundTripsAsked(NamedTuple):
+    """The user wants to know how far away each peer is now."""
+
+
 class TimePassed(NamedTuple):
     """deadline() has come."""
 
@@ -159,6 +176,9 @@ Event = (
     | MessageSent
     | JournalSynced
     | PostsTyped
+    | NickTyped
+    | DisconnectAsked
+    | RoundTripsAsked
     | TimePassed
     | Left
 )

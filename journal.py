@@ -70,6 +70,10 @@ MAX_NAMES_CACHED = 1024
 # A log costs about 400 bytes of memory and a line of every frontier. A member makes one
 # per crash; this is for a room of a thousand that crash dozens of times each.
 MAX_LOGS = 65_536
+# Of how many logs the first entry is read in one step of `in_order`: 2 MB if all are full.
+_STEP_LOGS = 32
+# What is read for its order is kept until its turn where it is short; MAX_LOGS such are 64 MB.
+_KEPT_BYTES = 1024
 _MIN_PAGE_BYTES = 512  # of SQLite: less it overwrites, as no database
 # What SQLite says when it is not the file that is wrong, but the disk or the rights to it.
 _NOT_DAMAGE = {
@@ -201,6 +205,10 @@ class _Row(NamedTuple):
     placed: int | None
     raw: bytes
     checksum: int  # over all the others
+
+
+# (stamp, rank, log as a number), each negative where the newest comes first; seq, log, row.
+_Turn = tuple[int, int, int, int, Log, _Row | None]
 
 
 def _checksum(raw: bytes, columns: tuple[object, ...]) -> int:
@@ -705,6 +713,10 @@ class Journal:
         """Of the last entry of a log that is held (protocol.Head)."""
         return self._logs[log].hash[: protocol.MARK_BYTES]
 
+    def last_order(self, log: Log) -> tuple[int, int]:
+        """Where the last entry of a log that is placed stands in the room's order."""
+        return self._logs[log].order
+
     def entry(self, log: Log, seq: int) -> bytes:
         """The exact bytes of an entry that is held."""
         return self._entry(log, seq).raw
@@ -769,36 +781,70 @@ class Journal:
             checked = len(run)  # it came in a longer run than there are today
         return tuple(run[:checked])
 
-    def history(self, posts: int) -> list[Entry]:
-        """The placed entries that hold the last `posts` posts, in the room's order: of each
-        log the newest, and when that is taken, the one before it."""
-        newest = [
-            (*_newest_first(log, state.order), state.placed, log)
-            for log, state in self._logs.items()
-            if state.placed
-        ]
-        heapq.heapify(newest)
-        rows: dict[Log, _Row] = {}  # those in `newest` that were read
-        found: list[Entry] = []
+    def placed(self) -> Frontier:
+        """Up to where each log is placed, and so may be shown."""
+        return {log: state.placed for log, state in self._logs.items() if state.placed}
+
+    def in_order(
+        self,
+        *,
+        newest_first: bool,
+        since_ms: int = 0,
+        wanted: Callable[[Log, int], int] = lambda log, seq: seq,
+    ) -> Iterator[Entry | None]:
+        """The entries that are placed at the first step, in the room's order, from either
+        end: of each log the next one, and when that is taken, the one after it. A step reads
+        few entries; where it takes several to find one, it gives None in between.
+
+        `since_ms`: newest first, it ends at the first with a smaller stamp. `wanted`: the
+        nearest seq of a log that is asked for, from this one on in that direction, or 0."""
+        ends, step = self.placed(), -1 if newest_first else 1
+        heap: list[_Turn] = []
+        for count, (log, last) in enumerate(ends.items(), 1):
+            seq = wanted(log, last if newest_first else 1)
+            if 0 < seq <= last:
+                heapq.heappush(heap, self._turn(log, seq, step))
+            if count % _STEP_LOGS == 0:
+                yield None
+        while heap:
+            stamp, *_, seq, log, row = heap[0]
+            if newest_first and -stamp < since_ms:
+                return
+            following = wanted(log, seq + step) if 0 < seq + step <= ends[log] else 0
+            if 0 < following <= ends[log]:
+                heapq.heapreplace(heap, self._turn(log, following, step))
+            else:
+                heapq.heappop(heap)
+            with self._explained:
+                entry = self._entry_in(row or self._row_at(log, seq), log)
+            yield entry
+
+    def _turn(self, log: Log, seq: int, step: int) -> _Turn:
+        """What sorts an entry among those of other logs while it waits for its turn."""
+        state, row = self._logs[log], None
         with self._explained:
-            while newest and posts > 0:
-                *_, seq, log = newest[0]
-                row = rows.pop(log, None) or self._row_at(log, seq)
-                if seq > 1:
-                    before = rows[log] = self._row_at(log, seq - 1)
-                    heapq.heapreplace(
-                        newest, (*_newest_first(log, _order_of(before)), seq - 1, log)
-                    )
-                else:
-                    heapq.heappop(newest)
-                entry = self._entry_in(row, log)
-                if entry.kind != protocol.POSTS:
-                    continue
-                try:
-                    posts -= len(protocol.unpack_posts(entry.body))
-                except RemoteError:
-                    continue  # nothing can be shown of it, whatever number it says
-                found.append(entry)
+            if seq == state.placed:
+                stamp, rank = state.order
+            else:
+                row = self._row_at(log, seq)
+                stamp, rank = _order_of(row)
+                if len(row.raw) > _KEPT_BYTES:
+                    row = None  # read again
+        return step * stamp, step * rank, step * int.from_bytes(log, "big"), seq, log, row
+
+    def history(self, posts: int) -> list[Entry]:
+        """The placed entries that hold the last `posts` posts, in the room's order."""
+        found: list[Entry] = []
+        for entry in self.in_order(newest_first=True) if posts > 0 else ():
+            if entry is None or entry.kind != protocol.POSTS:
+                continue
+            try:
+                posts -= len(protocol.unpack_posts(entry.body))
+            except RemoteError:
+                continue  # nothing can be shown of it, whatever number it says
+            found.append(entry)
+            if posts <= 0:
+                break
         return found[::-1]
 
     def placed_after(self, number: int, limit: int) -> list[Entry]:
@@ -887,11 +933,6 @@ def _order_of(row: _Row) -> tuple[int, int]:
     if row.stamp is None or row.rank is None:
         raise ValueError("it is not placed")
     return row.stamp, row.rank
-
-
-def _newest_first(log: Log, order: tuple[int, int]) -> tuple[int, int, int]:
-    """What sorts entries of different logs, the last in the room's order first."""
-    return -order[0], -order[1], -int.from_bytes(log, "big")
 
 
 def _unpack_heads(value: bytes) -> Iterator[Head]:

@@ -25,6 +25,9 @@ they have it from there, and get it from us only if they have not said so in tim
 large room some links, at random, get it at once, and the others in the same way.
 A Have is sent for what is on the platter, so it also acknowledges.
 
+THE USER may end a link. Then its member is neither dialed nor let in, until the user names an
+address of it again; what it says still comes through others.
+
 Lives here: decisions and what they need to remember. Never here: sockets, files, `time`,
 the global `random`, iterating over a set.
 """
@@ -44,6 +47,7 @@ from events import (
     Address,
     AddressLearned,
     CloseLink,
+    DisconnectAsked,
     EntriesSent,
     Event,
     ForkKept,
@@ -57,8 +61,10 @@ from events import (
     LinkSecured,
     MessageReceived,
     MessageSent,
+    NickTyped,
     PostsTyped,
     RememberAddress,
+    RoundTripsAsked,
     RunParted,
     RunRefused,
     RunStored,
@@ -126,6 +132,8 @@ GOOD_LINK_S = 5.0
 MAX_LOGS_TOLD = 4096
 # Members of whom we remember which of our posts they have on disk, though they are away.
 MAX_RECEIPTS = 1024
+# Members to whom our user wants no link: more than a person names. The first ones are forgotten.
+MAX_REFUSED = 256
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
@@ -148,7 +156,11 @@ class Link:
     alive: float = 0.0  # a byte
     told_all: bool = False  # their first frontier is complete
     linked: frozenset[bytes] = frozenset()  # members they say they are linked to
+    finds_us: Address | None = None  # where they have called us themselves, as they say
+    pinged: float | None = None  # when it was asked for the Pong that is to come
+    round_trip_s: float | None = None  # of the last Pong
     sent: Frontier = field(default_factory=dict)  # what they have or were sent
+    ahead: Frontier = field(default_factory=dict)  # what they have, and we have not
     lacking: dict[Log, None] = field(default_factory=dict)  # logs to stream, in order
     deferred: dict[Log, float] = field(default_factory=dict)  # logs they have from others
     untold: dict[Log, None] = field(default_factory=dict)  # to acknowledge at the next sync
@@ -207,8 +219,11 @@ class Mesh:
         self.forks = dict(forks)
         self.links: dict[int, Link] = {}
         self.members: dict[bytes, Link] = {}  # links that are up, by who is there
-        self.contacts = Contacts(self.members, max_links, random, may_dial, self._do)
+        self.refused: dict[bytes, None] = {}  # to whom our user wants no link
+        self.contacts = Contacts(self.members, max_links, random, may_dial, self._do, self.refused)
+        self.was_called = False  # by a member, so we can be reached
         self.confirmed: dict[bytes, Frontier] = {}  # member -> our own logs it has on disk
+        self.called: dict[bytes, str] = {}  # what each of those said in its last Hello
         self._instance = instance
         self._random = random
         self._named = named
@@ -243,13 +258,17 @@ class Mesh:
         """Whether JournalSynced would be news."""
         return self._sync_at != NEVER
 
+    def audience(self) -> dict[bytes, bool]:
+        """Who has been linked since we run, and whether it has every entry of ours on disk."""
+        mine = [(log, seq) for log, seq in self.frontier.items() if log.startswith(self.me)]
+        return {
+            member: all(has.get(log, 0) >= seq for log, seq in mine)
+            for member, has in self.confirmed.items()
+        }
+
     def confirmed_by(self) -> int:
         """How many members have every entry of ours on disk."""
-        mine = {log: seq for log, seq in self.frontier.items() if log.startswith(self.me)}
-        return sum(
-            all(has.get(log, 0) >= seq for log, seq in mine.items())
-            for has in self.confirmed.values()
-        )
+        return sum(self.audience().values())
 
     def _do(self, action: Action) -> None:
         self._actions.append(action)
@@ -257,6 +276,9 @@ class Mesh:
     # ------------------------------------------------------------ addresses
 
     def _address_learned(self, event: AddressLearned) -> None:
+        contact = self.contacts.known.get(event.address)
+        if event.source == "you" and contact is not None and contact.member is not None:
+            self.refused.pop(contact.member, None)
         self.contacts.learn(event.address, event.source, event.member, self._now)
 
     # ------------------------------------------------------------ links
@@ -279,6 +301,7 @@ class Mesh:
             return
         link.member = event.member
         if not link.dialed:
+            self.was_called = self.was_called or event.member != self.me
             return  # the dialer speaks first, or has only come to prove our address
         contact, news = self.contacts.proven(link.address, link.id, event.member)
         if event.member == self.me:
@@ -290,6 +313,11 @@ class Mesh:
         self._do(RememberAddress(link.address, contact.source, event.member, answered=True))
         if news:
             self._tell_peers()
+        if event.member in self.refused:
+            if contact.named:
+                self._notice(f"{show(link.address)} is a member that you have disconnected")
+            self._refuse(link)
+            return
         greeted = any(other.greeted for other in self._links_to(event.member))
         if greeted or not (contact.named or contact.exploring or self._wants_more()):
             self._close(link)
@@ -312,6 +340,9 @@ class Mesh:
         if link.hello is not None or member is None or member == self.me or hello.version < 1:
             self._fault(link, "a hello out of place")
             return
+        if member in self.refused:
+            self._refuse(link)
+            return
         link.hello = hello
         for other in self._links_to(member):
             if other is not link and other.greeted:
@@ -330,6 +361,17 @@ class Mesh:
             link.greeted = True
             self._do(SendMessage(link.id, self._hello()))
         self._is_up(link, member, hello)
+
+    def _disconnect_asked(self, event: DisconnectAsked) -> None:
+        self.refused[event.member] = None
+        if len(self.refused) > MAX_REFUSED:
+            del self.refused[next(iter(self.refused))]
+        for link in self._links_to(event.member):
+            self._refuse(link)
+
+    def _refuse(self, link: Link) -> None:
+        self._do(SendMessage(link.id, Bye("its user has ended the link")))
+        self._close(link, "disconnected")
 
     def _has_room(self, link: Link) -> bool:
         """Whether one more member may be linked. One whom our user named always may: the
@@ -380,6 +422,7 @@ class Mesh:
         self.members[member] = link
         link.up_since = link.heard = link.alive = self._now
         self._links_at = min(self._links_at, link.deadline())
+        self.called[member] = hello.name
         if not swapped:
             self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
@@ -426,7 +469,9 @@ class Mesh:
             self.confirmed[member] = held
         if len(self.confirmed) > MAX_RECEIPTS:
             away = (other for other in self.confirmed if other not in self.members)
-            del self.confirmed[next(away)]
+            forgotten = next(away)
+            del self.confirmed[forgotten]
+            self.called.pop(forgotten, None)
 
     def _link_closed(self, event: LinkClosed) -> None:
         link = self.links.get(event.link)
@@ -486,6 +531,8 @@ class Mesh:
             self._do(SendMessage(link.id, Pong()))
         elif isinstance(message, Fork):
             self._do(KeepFork(link.id, message))
+        elif link.pinged is not None:  # a Pong; nobody has asked for any other
+            link.round_trip_s, link.pinged = self._now - link.pinged, None
 
     def _link_heard(self, event: LinkHeard) -> None:
         link = self.links.get(event.link)
@@ -507,6 +554,8 @@ class Mesh:
             if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
                 self._history[log] = (seq, self._just_now_ms())
             if held or log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
+                if seq > held:
+                    link.ahead[log] = max(seq, link.ahead.get(log, 0))
                 link.sent[log] = max(seq, link.sent.get(log, 0))
             if seq >= held:
                 link.deferred.pop(log, None)
@@ -528,6 +577,8 @@ class Mesh:
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
         link.linked = frozenset(peer.member for peer in peers.peers)
+        ours = (peer[1:] for peer in peers.peers if peer.member == self.me and peer.host)
+        link.finds_us = next(ours, None)
         told = [
             ((host, port), member, 0.0 if self.me < member else HEARSAY_S)
             for member, host, port in peers.peers
@@ -561,6 +612,10 @@ class Mesh:
             bodies.append((protocol.POSTS, protocol.pack_posts(burst)))
         self._do(WriteEntries(tuple(bodies), event.time_ms))
 
+    def _nick_typed(self, event: NickTyped) -> None:
+        self.name, self._named = event.name, True
+        self._do(WriteEntries(((protocol.NAME, event.name.encode()),), event.time_ms))
+
     def _run_stored(self, event: RunStored) -> None:
         source = self.links.get(event.link) if event.link is not None else None
         self.frontier[event.log] = event.seq
@@ -573,6 +628,8 @@ class Mesh:
             source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
         lack: list[Link] = []  # it, and not about to get it from its source
         for link in self.members.values():
+            if link.ahead.get(event.log, 0) <= event.seq:
+                link.ahead.pop(event.log, None)
             if event.link is not None:
                 link.untold[event.log] = None
             if not link.told_all or link.sent.get(event.log, 0) >= event.seq:
@@ -743,7 +800,17 @@ class Mesh:
             self._close(link, f"not heard for {DEAD_S:.0f} s")
         elif self._now >= link.heard + PING_S:
             link.heard = self._now
-            self._do(SendMessage(link.id, Ping()))
+            self._ping(link)
+
+    def _ping(self, link: Link) -> None:
+        if link.pinged is None:  # else the next Pong answers the Ping before this one
+            link.pinged = self._now
+        self._do(SendMessage(link.id, Ping()))
+
+    def _round_trips_asked(self, event: RoundTripsAsked) -> None:
+        for link in self.members.values():
+            if link.pinged is None:
+                self._ping(link)
 
     def _left(self, event: Left) -> None:
         self.contacts.leave()
@@ -773,6 +840,9 @@ class Mesh:
         MessageSent: _message_sent,
         JournalSynced: _journal_synced,
         PostsTyped: _posts_typed,
+        NickTyped: _nick_typed,
+        DisconnectAsked: _disconnect_asked,
+        RoundTripsAsked: _round_trips_asked,
         TimePassed: _time_passed,
         Left: _left,
     }

@@ -113,6 +113,18 @@ class Node:
         """Posts, each within the limits."""
         self.dispatch(events.PostsTyped(tuple(texts), self._world.wall_ms()))
 
+    def rename(self, name: str) -> None:
+        """The user is called so from now on; within the limits."""
+        self.dispatch(events.NickTyped(name, self._world.wall_ms()))
+
+    def disconnect(self, member: bytes) -> None:
+        """No link to `member`, until an address of it is learnt from "you"."""
+        self.dispatch(events.DisconnectAsked(member))
+
+    def ask_round_trips(self) -> None:
+        """Asks each peer how far away it is; its link's `pinged` is None once that is known."""
+        self.dispatch(events.RoundTripsAsked())
+
     def pass_time(self) -> None:
         """To be called when the mesh's deadline has come."""
         self.dispatch(events.TimePassed())

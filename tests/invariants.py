@@ -407,6 +407,9 @@ def memory_is_bounded(machine: Machine) -> None:
     for link in node.mesh.links.values():
         assert len(link.sent) <= mesh.MAX_LOGS_TOLD + held, "more logs than are to be remembered"
         assert len(link.linked) <= protocol.MAX_PEERS, "more peers than can be told"
+        ahead = [(log, seq) for log, seq in link.ahead.items() if log in link.sent]
+        assert len(ahead) == len(link.ahead), "of more logs than are to be remembered"
+        assert all(seq > node.mesh.frontier.get(log, 0) for log, seq in ahead), "it lags behind"
     assert len(node.mesh._history) <= mesh.MAX_LOGS_TOLD + held, "more logs than are remembered"
     opening = sum(not (link.dialed or link.up) for link in node.mesh.links.values())
     assert opening <= mesh.MAX_OPENING, "more callers at the door than there is room for"

@@ -16,7 +16,10 @@ class Book(Contacts):
     def __init__(self, max_links: int = 1) -> None:
         self.members: dict[bytes, object] = {}
         self.done: list[Action] = []
-        super().__init__(self.members, max_links, Random(1), lambda _: True, self.done.append)
+        self.refused: set[bytes] = set()
+        super().__init__(
+            self.members, max_links, Random(1), lambda _: True, self.done.append, self.refused
+        )
 
     def dialed(self) -> list[Address]:
         dialed = [action.address for action in self.done if isinstance(action, OpenLink)]
@@ -180,3 +183,55 @@ def test_of_what_a_peer_tells_only_that_is_kept_which_the_room_reaches_and_for_w
         book.learn((f"10.1.{number >> 8}.{number & 255}", 5000), "you", None, 0.0)
     book.hear([(ZOE_AT, ZOE, 0.0)], 0.0)
     assert ZOE_AT not in book.known and len(book.known) == contacts.MAX_ADDRESSES
+
+
+def test_the_reason_and_the_time_of_the_last_dial_that_failed_are_remembered() -> None:
+    book = Book()
+    book.learn(ZOE_AT, "you", None, 0.0)
+    for number, reason in enumerate(("connection refused", "no route to host"), 1):
+        book.opened(ZOE_AT, number)
+        book.ended(ZOE_AT, number, float(number))
+        book.failed(ZOE_AT, reason, float(number), reached=False)
+        known = book.known[ZOE_AT]
+        assert (known.failures, known.failure, known.failed_at) == (number, reason, number)
+    found(book, ZOE_AT, 3, ZOE)
+    book.lost(ZOE, "goodbye", 9.0, was_good=True)
+    assert book.known[ZOE_AT].failure == "no route to host"  # the end of a link is no dial
+
+
+def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
+    book = Book(max_links=2)
+    book.hear([(ZOE_AT, ZOE, 5.0)], 0.0)  # to be dialed later
+    book.learn(BOB_AT, "you", None, 0.0)
+    found(book, BOB_AT, 1, BOB)
+    book.members[BOB] = object()
+    book.refused |= {ZOE, BOB}
+    del book.members[BOB]
+    book.ended(BOB_AT, 1, 1.0)
+    book.lost(BOB, "disconnected", 1.0, was_good=True)
+    book.hear([(ZOE_AT, ZOE, 0.0), (("10.1.0.1", 5000), BOB, 0.0)], 2.0)
+    book.dialed()
+    while book.deadline() < NEVER:
+        book.dial(book.deadline())
+    assert book.dialed() == [] and book.known[BOB_AT].next_try is None
+
+
+def test_a_spare_whom_the_user_wants_no_link_to_stays_one_and_is_not_explored() -> None:
+    book = Book()
+    book.members[BOB] = object()
+    book.hear([(ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], 0.0)
+    assert book.is_spare(ZOE_AT) and book.is_spare(ANN_AT)
+    book.refused.add(ZOE)
+    tried = set()
+    for _ in range(contacts.HEARSAY_TRIES // 2):
+        book.dial(book.deadline())
+        for address in book.dialed():
+            tried.add(address)
+            book.opened(address, 9)
+            book.ended(address, 9, 0.0)
+            book.failed(address, "refused", 0.0, reached=False)
+    assert tried == {ANN_AT}
+    del book.members[BOB]
+    book.lost(BOB, "gone", 9000.0, was_good=True)
+    book.dial(9000.0)
+    assert book.dialed() == [ANN_AT] and book.is_spare(ZOE_AT)

@@ -562,6 +562,97 @@ def test_two_journals_fed_in_different_orders_have_one_history(
     assert heads[0] == heads[1]
 
 
+def orders_of(entries: list[Entry]) -> dict[tuple[bytes, int], tuple[int, int, bytes, int]]:
+    """What the header of journal.py says of stamps and ranks, done in the plainest way. The
+    entries come after all that they have seen."""
+    orders = {(log, 0): (0, 0, log, 0) for log in {entry.log for entry in entries}}
+    for entry in entries:
+        seen = [orders[head.log, head.seq] for head in entry.heads]
+        seen.append(orders[entry.log, entry.seq - 1])
+        stamp = max(entry.time_ms, *(order[0] for order in seen))
+        rank = 1 + max(order[1] for order in seen)
+        orders[entry.log, entry.seq] = (stamp, rank, entry.log, entry.seq)
+    return orders
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 40))
+def test_the_order_from_either_end_is_what_sorting_all_would_give(
+    seed: int, logs: int, entries: int
+) -> None:
+    random = Random(seed)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "_STEP_LOGS", random.randint(1, 3))
+        patch.setattr(journals, "_KEPT_BYTES", random.choice([0, 200, 1024]))
+        journal = opened(Path(folder))
+        placed = deliver(random, talk(random, logs, entries), journal)
+        orders = orders_of(placed)
+        ordered = sorted(placed, key=lambda entry: orders[entry.log, entry.seq])
+        since_ms = random.randrange(2000)
+        late = [e for e in ordered if orders[e.log, e.seq][0] >= since_ms]
+
+        def even(log: bytes, seq: int) -> int:  # downwards
+            return seq - seq % 2
+
+        def in_order(**how: Any) -> list[Entry]:
+            return [entry for entry in journal.in_order(**how) if entry]
+
+        assert in_order(newest_first=False) == ordered
+        assert in_order(newest_first=True) == ordered[::-1]
+        assert in_order(newest_first=True, since_ms=since_ms) == late[::-1]
+        evens = [entry for entry in ordered if entry.seq % 2 == 0]
+        assert in_order(newest_first=True, wanted=even) == evens[::-1]
+        assert journal.placed() == {log: max(s for o, s in orders if o == log) for log, _ in orders}
+        journal.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_what_comes_while_the_order_is_read_is_left_out_and_spoils_nothing(
+    seed: int, newest_first: bool
+) -> None:
+    random = Random(seed)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "_STEP_LOGS", 1)
+        journal = opened(Path(folder))
+        early = deliver(random, talk(random, 4, 20), journal)
+        authors = {entry.log: Author(entry.log) for entry in early}
+        for entry in sorted(early, key=lambda entry: entry.seq):
+            authors[entry.log].entries.append(entry.raw)
+        found = []
+        for number, given in enumerate(journal.in_order(newest_first=newest_first)):
+            found += [given] if given else []
+            journal.append(speaker(bytes([100 + number]) * 40, "new").run)
+            journal.append((random.choice(list(authors.values())).says("and on"),))
+        orders = orders_of(early)
+        early.sort(key=lambda entry: orders[entry.log, entry.seq], reverse=newest_first)
+        assert found == early
+        journal.close()
+
+
+def test_a_step_in_the_order_reads_few_entries_however_many_logs_there_are(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        journal.append(speaker(number.to_bytes(40, "big"), "a" * 5000, "b").run)
+    read = 0
+    row_at = journal._row_at
+
+    def counted(log: bytes, seq: int) -> Any:
+        nonlocal read
+        read += 1
+        return row_at(log, seq)
+
+    monkeypatch.setattr(journal, "_row_at", counted)
+    for newest_first in (True, False):
+        steps = 0
+        for _ in journal.in_order(newest_first=newest_first):
+            steps += 1
+            assert read <= journals._STEP_LOGS + 2
+            read = 0
+        assert steps >= 400
+
+
 def assert_causal(entries: list[Entry]) -> None:
     seen = dict.fromkeys((entry.log for entry in entries), 0)
     for entry in entries:
@@ -2002,3 +2093,14 @@ def test_a_header_that_forbids_to_write_is_damage_and_no_write_protection(tmp_pa
     whole[18] |= 0x80  # the version of the format that writes
     path.write_bytes(whole)
     rescued(tmp_path)
+
+
+def test_the_order_of_a_log_is_that_of_its_last_entry_that_is_placed(journal: Journal) -> None:
+    first = write(journal, "one", time_ms=70)
+    head = Head(first.log, 1)
+    alice = Author(ALICE)
+    alice.says("an answer", heads=(head,), time_ms=50)
+    alice.says("has to wait", heads=(Head(CAROL, 1),), time_ms=900)
+    journal.append(alice.run)
+    assert journal.last_order(first.log) == (70, 1)
+    assert journal.last_order(ALICE) == (70, 2)  # no earlier than what it answers

@@ -1352,3 +1352,179 @@ def test_who_has_said_nothing_is_confirmed_by_all_it_was_linked_to() -> None:
     script.link(ANN, 1)
     script.do(LinkClosed(1, "closed"))
     assert script.mesh.confirmed_by() == 1
+
+
+# What a person sees of the mesh, and does to it
+
+
+def test_a_pong_tells_the_round_trip_and_one_that_nobody_asked_for_tells_nothing() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    link = script.mesh.links[1]
+    script.play("""
+        1.000 >> MessageReceived(1, Pong())
+        6.000 >> TimePassed()
+              << SendMessage(1, Ping())
+        6.025 >> MessageReceived(1, Pong())
+    """)
+    assert link.round_trip_s == pytest.approx(0.025) and link.pinged is None
+    script.play("6.100 >> MessageReceived(1, Pong())")
+    assert link.round_trip_s == pytest.approx(0.025)
+
+
+def test_the_user_asks_each_link_that_is_up_and_is_not_being_asked_already() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.link(BOB, 2)
+    script.play("""
+        1.000 >> LinkOpened(3, ("10.0.0.9", 40000), False)
+              >> LinkSecured(3, ANN)
+              >> RoundTripsAsked()
+              << SendMessage(1, Ping())
+              << SendMessage(2, Ping())
+        1.010 >> MessageReceived(1, Pong())
+        1.020 >> RoundTripsAsked()
+              << SendMessage(1, Ping())
+        1.050 >> MessageReceived(2, Pong())
+    """)
+    assert script.mesh.links[2].round_trip_s == pytest.approx(0.05)
+    assert script.mesh.links[1].pinged == 1.02
+
+
+def test_a_peer_that_answers_no_ping_is_asked_on_and_its_late_answer_counts_from_the_first() -> (
+    None
+):
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+        5.000 >> TimePassed()
+              << SendMessage(1, Ping())
+        6.000 >> MessageReceived(1, Have(()))
+        11.000 >> TimePassed()
+              << SendMessage(1, Ping())
+        11.500 >> MessageReceived(1, Pong())
+    """)
+    assert script.mesh.links[1].round_trip_s == pytest.approx(6.5)
+
+
+def test_where_others_find_us_is_what_they_say_last() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    link = script.mesh.links[1]
+    for peers, expected in (
+        ((Peer(ME, "", 0),), None),
+        ((Peer(ANN, *ANN_AT), Peer(ME, *ME_AT)), ME_AT),
+        ((Peer(ANN, *ANN_AT),), None),
+    ):
+        script.do(MessageReceived(1, Peers(peers)))
+        assert link.finds_us == expected
+
+
+def test_whether_a_member_has_called_is_remembered_and_a_call_of_our_own_is_none() -> None:
+    script = Script()
+    script.do(LinkOpened(1, ME_AT, dialed=False), LinkSecured(1, ME))
+    assert not script.mesh.was_called
+    script.do(LinkOpened(2, ("10.0.0.9", 40_000), dialed=False), LinkSecured(2, ZOE))
+    script.do(LinkClosed(2, "closed"))
+    assert script.mesh.was_called
+    script.do(LinkOpened(3, ME_AT, dialed=False), LinkSecured(3, ME))
+    assert script.mesh.was_called
+
+
+def test_what_a_peer_has_and_we_have_not_is_known_until_it_has_come() -> None:
+    script = Script(frontier={ANN_LOG: 5})
+    script.link(ZOE, 1, Head(ANN_LOG, 4), Head(BOB_LOG, 7))
+    script.link(BOB, 2, Head(BOB_LOG, 9))
+    zoe, bob = (script.mesh.links[number].ahead for number in (1, 2))
+    assert (zoe, bob) == ({BOB_LOG: 7}, {BOB_LOG: 9})
+    script.do(MessageReceived(1, Have((Head(BOB_LOG, 6),))))
+    assert zoe == {BOB_LOG: 7}
+    script.do(RunStored(2, BOB_LOG, 6))
+    assert (zoe, bob) == ({BOB_LOG: 7}, {BOB_LOG: 9})
+    script.do(RunStored(2, BOB_LOG, 8))
+    assert (zoe, bob) == ({}, {BOB_LOG: 9})
+
+
+def test_the_audience_are_all_that_were_linked_and_of_each_whether_it_has_ours() -> None:
+    script = Script(frontier={MY_LOG: 2})
+    script.link(ANN, 1, Head(MY_LOG, 2))
+    script.link(ZOE, 2, Head(MY_LOG, 1))
+    script.do(LinkClosed(2, "closed"))
+    assert script.mesh.audience() == {ANN: True, ZOE: False} and script.mesh.confirmed_by() == 1
+
+
+def test_whom_the_user_disconnects_is_told_so_and_neither_dialed_nor_let_in() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
+    script.do(LinkSecured(1, ZOE), MessageReceived(1, Hello("zoe", 5000, 7)))
+    script.do(MessageReceived(1, Have(())))
+    script.play("""
+        0.050 >> TimePassed()
+              << SendMessage(1, Peers((Peer(ZOE, *ZOE_AT),)))
+        1.000 >> DisconnectAsked(ZOE)
+              << SendMessage(1, Bye("its user has ended the link"))
+              << CloseLink(1)
+              << ShowLink("down", ZOE, "zoe", ZOE_AT, "disconnected")
+        1.050 >> TimePassed()
+        9.000 >> LinkOpened(2, ("10.0.0.3", 40000), False)
+              >> LinkSecured(2, ZOE)
+              >> MessageReceived(2, Hello("zoe", 5000, 7))
+              << SendMessage(2, Bye("its user has ended the link"))
+              << CloseLink(2)
+    """)
+    assert script.mesh.deadline() is None and not script.mesh.links
+    script.play("""
+        9.000 >> AddressLearned(ZOE_AT, "you")
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(3, ZOE_AT, True)
+              >> LinkSecured(3, ZOE)
+              << RememberAddress(ZOE_AT, "you", ZOE, True)
+              << SendMessage(3, MY_HELLO)
+    """)
+
+
+def test_a_link_that_is_not_up_yet_ends_too_when_its_member_is_disconnected() -> None:
+    script = Script()
+    script.do(AddressLearned(ZOE_AT, "link"), LinkOpened(1, ZOE_AT, dialed=True))
+    script.do(LinkSecured(1, ZOE), LinkOpened(2, BOB_AT, dialed=False))
+    done = script.do(events.DisconnectAsked(ZOE))
+    assert done[1:] == [CloseLink(1)] and list(script.mesh.links) == [2]
+
+
+@pytest.mark.parametrize("source", ["you", "link"])
+def test_a_member_that_is_disconnected_and_found_where_nobody_knew_of_it_is_not_linked(
+    source: str,
+) -> None:
+    script = Script()
+    script.do(events.DisconnectAsked(ZOE), AddressLearned(ZOE_AT, source))
+    script.do(LinkOpened(1, ZOE_AT, dialed=True))
+    done = script.do(LinkSecured(1, ZOE))
+    said = ShowNotice("10.0.0.3:5000 is a member that you have disconnected")
+    assert (said in done, CloseLink(1) in done) == (source == "you", True)
+    assert script.mesh.contacts.deadline() == contacts.NEVER and not script.mesh.links
+    assert script.do(AddressLearned(ZOE_AT, "you"))[-1] == OpenLink(ZOE_AT)  # now we know
+
+
+def test_of_those_that_the_user_has_disconnected_the_last_ones_are_remembered() -> None:
+    script = Script()
+    script.do(*(events.DisconnectAsked(member(n)) for n in range(mesh.MAX_REFUSED + 3)))
+    assert list(script.mesh.refused)[:: mesh.MAX_REFUSED - 1] == [
+        member(3),
+        member(mesh.MAX_REFUSED + 2),
+    ]
+
+
+def test_a_new_name_is_written_at_once_and_said_in_each_new_hello() -> None:
+    Script(named=False).play("""
+        0.000 >> NickTyped("new", 7)
+              << WriteEntries(((NAME, b"new"),), 7)
+              >> RunStored(None, MY_LOG, 1)
+              >> PostsTyped(("a",), 8)
+              << WriteEntries(((POSTS, pack_posts(["a"])),), 8)
+              >> LinkOpened(1, ("10.0.0.9", 40000), False)
+              >> LinkSecured(1, ZOE)
+              >> MessageReceived(1, Hello("zoe", 0, 7))
+              << SendMessage(1, Hello("new", 5000, 1))
+              << ShowLink("up", ZOE, "zoe", ("10.0.0.9", 40000))
+              << SendMessage(1, Have((Head(MY_LOG, 1),)))
+    """)

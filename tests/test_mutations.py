@@ -398,8 +398,8 @@ MUTATIONS = [
     Mutation(
         "a link at rest is asked whether it lives",
         "mesh.py",
-        "            self._do(SendMessage(link.id, Ping()))",
-        "            pass",
+        "        self._do(SendMessage(link.id, Ping()))",
+        "        pass",
         1,
     ),
     Mutation(
