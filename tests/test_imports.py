@@ -16,6 +16,8 @@ OURS: list[str] = PROJECT["tool"]["setuptools"]["py-modules"]
 
 # Who may import which of ours when it runs. A new module has to find its place here.
 MAY_IMPORT = {
+    "facts": {"protocol", "text"},
+    "doctor": {"contacts", "facts"},
     "when": set(),
     "settings": set(),
     "errands": set(),
@@ -50,7 +52,7 @@ MAY_IMPORT = {
     "user": set(OURS) - {"contacts", "mesh", "selchat", "user"},
 }
 # Who may import which of ours for its types alone, besides.
-MAY_KNOW = {"commands": {"user"}}
+MAY_KNOW = {"facts": {"contacts", "events", "mesh", "node"}, "commands": {"user"}}
 
 # What brings threads, or a loop beside ours.
 NEVER = {"threading", "_thread", "asyncio", "multiprocessing", "concurrent", "queue"}
