@@ -30,7 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 import net
-from editor import LineReader
+from lines import LineReader
 from text import harmless
 
 PAUSE_S = 0.5  # what it takes to read one of the lines below

@@ -13,12 +13,12 @@ text, rich (every start would pay for it).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from text import Names, harmless
+from text import Names, cells_of, harmless, label
 
 Write = Callable[[str], None]
 LocalTime = Callable[[int], datetime]  # seconds since 1970 to local time: fromtimestamp
@@ -41,6 +41,23 @@ class Message:
     private: bool = False
 
 
+@dataclass(frozen=True)
+class Status:
+    """How things stand, for one line. Names as they are shown."""
+
+    room: str
+    linked: int
+    behind: str = ""  # linked members who do not have all that we have
+    doing: str = ""
+    receipt: str = ""  # of the newest post of one's own
+
+    def parts(self) -> list[str]:
+        """In the order of what people want to know first: what is cut off is the last."""
+        linked = f"{self.linked} linked" if self.linked else "linked to nobody"
+        behind = f"behind: {self.behind}" if self.behind else ""
+        return [part for part in (self.room, linked, self.doing, self.receipt, behind) if part]
+
+
 class Output(Protocol):
     """Where events are shown. All of one turn is written by one call of `flush`."""
 
@@ -49,7 +66,14 @@ class Output(Protocol):
         self, state: str, id: str, name: str, address: str, reason: str | None = None
     ) -> None: ...
     def message(self, message: Message) -> None: ...
+    def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
+        """Posts that were asked for; `found`: the words that were searched for."""
+
     def confirmed(self, ref: str, by: list[str]) -> None: ...
+    def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None: ...
+    def renamed(self, id: str, name: str) -> None: ...
+    def status(self, status: Status) -> None: ...
+    def clear(self) -> None: ...
     def notice(self, text: str) -> None: ...
     def error(self, text: str) -> None: ...
     def info(self, lines: list[str]) -> None: ...
@@ -74,6 +98,17 @@ class Clock:
             self._text = self.when(second).strftime(self._layout)
             self._second = second
         return self._text
+
+
+def table_lines(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """A table as lines: harmless cells below one another, each column as wide as its widest."""
+    shown = [[harmless(cell) for cell in row] for row in (headers, *rows)]
+    widths = [max(map(cells_of, column)) for column in zip(*shown, strict=True)]
+    padded = (
+        (cell + " " * (width - cells_of(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in shown
+    )
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def _utc(second: int) -> datetime:
@@ -114,6 +149,10 @@ class JsonOutput:
             private=message.private,
         )
 
+    def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
+        for message in messages:
+            self.message(message)
+
     def confirmed(self, ref: str, by: list[str]) -> None:
         self._event("confirmed", ref=ref, by=by)
 
@@ -125,6 +164,18 @@ class JsonOutput:
 
     def info(self, lines: list[str]) -> None:
         self.notice("\n".join(lines))
+
+    def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        self.info(table_lines(headers, rows))
+
+    def renamed(self, id: str, name: str) -> None:
+        self.notice(f"you are called {label(name, id, clash=False)} now")
+
+    def status(self, status: Status) -> None:
+        """Nothing: it is made of what was told before."""
+
+    def clear(self) -> None:
+        """Nothing: what is written is written."""
 
     def bye(self, reason: str) -> None:
         self._event("bye", reason=reason)
@@ -142,8 +193,8 @@ class JsonOutput:
 class Readable:
     """What the two outputs for people say in the same words."""
 
-    def __init__(self, local_time: LocalTime) -> None:
-        self._names = Names()
+    def __init__(self, local_time: LocalTime, names: Names) -> None:
+        self._names = names
         self._clock = Clock(local_time, "%H:%M:%S", DAY_S)
 
     def notice(self, text: str) -> None:
@@ -161,8 +212,17 @@ class Readable:
             return f"{who} joined ({address})"
         return f"{who} left: {reason}" if reason else f"{who} left"
 
+    def renamed(self, id: str, name: str) -> None:
+        self.notice(f"you are called {self._names.label_of(name, id)} now")
+
     def confirmed(self, ref: str, by: list[str]) -> None:
         """Nothing: people ask for receipts when they want to know."""
+
+    def status(self, status: Status) -> None:
+        """Nothing: only a screen has a place for it."""
+
+    def clear(self) -> None:
+        """Nothing: what is written is written."""
 
     def bye(self, reason: str) -> None:
         if reason:
@@ -172,8 +232,11 @@ class Readable:
 class PlainOutput(Readable):
     """Posts on stdout, all else on stderr, for pipes and for terminals that can't do more."""
 
-    def __init__(self, write: Write, write_error: Write, local_time: LocalTime) -> None:
-        super().__init__(local_time)
+    def __init__(
+        self, write: Write, write_error: Write, local_time: LocalTime, names: Names
+    ) -> None:
+        """`names`: who is called what, wherever that is shown."""
+        super().__init__(local_time, names)
         self._write, self._write_error = write, write_error
         self._posts: list[str] = []
         self._notices: list[str] = []
@@ -194,6 +257,13 @@ class PlainOutput(Readable):
 
     def info(self, lines: list[str]) -> None:
         self._notices.extend(harmless(line) + "\n" for line in lines)
+
+    def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
+        for message in messages:
+            self.message(message)
+
+    def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        self.info(table_lines(headers, rows))
 
     def drop(self) -> None:
         """Forgets what was not flushed yet."""

@@ -9,6 +9,7 @@ programs that want a `User`.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -28,27 +29,34 @@ def _find_packages() -> None:
     os.execv(python, [python, *sys.argv])
 
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Until there is a loop, Ctrl-C ends the process at once, and without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":
+    # Imports leave no garbage: not to look for any makes a start 5 % faster.
+    gc.disable()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until there is a loop, Ctrl-C ends the process at once, and without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 _find_packages()
 
 import argparse  # noqa: E402 (what is needed must be found before it is imported)
 import contextlib  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from datetime import date, datetime  # noqa: E402
-from typing import IO, NoReturn  # noqa: E402
+from typing import IO, TYPE_CHECKING, NoReturn  # noqa: E402
 
 import addresses  # noqa: E402
-import editor  # noqa: E402
+import lines  # noqa: E402
 import net  # noqa: E402
 import output  # noqa: E402
 import protocol  # noqa: E402
-import screen  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
 from journal import JournalError  # noqa: E402
 from text import harmless  # noqa: E402
 from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
+
+if TYPE_CHECKING:
+    import editor
+    import screen
 
 __version__ = "0.1.0"
 __all__ = ["BadPost", "StartError", "User", "main"]
@@ -60,6 +68,16 @@ INPUT_BYTES = 64 * 1024
 # Ctrl-C again within this long is meant: leave now, whatever is not finished.
 HURRY_S = 1.0
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# On a screen whatever would end us leaves the terminal as it was. Not those that Python ignores,
+# nor the faults: to go on after one would meet it again, without end.
+_NOT_ENDING = {
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGCHLD, signal.SIGURG, signal.SIGPIPE, signal.SIGXFSZ,
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
+}  # fmt: skip
+ON_SCREEN = tuple(sorted(signal.valid_signals() - _NOT_ENDING))
+
 WRONG_USAGE, NOT_CONFIRMED, INTERRUPTED = 2, 3, 130
 
 
@@ -68,30 +86,32 @@ class Session:
 
     def __init__(self, user: User, args: argparse.Namespace) -> None:
         self._user, self._args = user, args
-        self._lines = editor.LineReader(protocol.MAX_POST_BYTES)
-        self._editor = editor.LineEditor()
+        self._lines = lines.LineReader(protocol.MAX_POST_BYTES)
         self._raw = terminal.RawMode(user.stdout.write)
-        self._screen: screen.Screen | None = None
+        self._screen: screen.Screen | None = None  # they come together, and only where
+        self._editor: editor.LineEditor | None = None  # there is a terminal
+        self._answer: Callable[[bool], None] | None = None  # who waits for one
         self._ended_at: float | None = None  # when standard input ended
         self._interrupted_at = float("-inf")
+        self._continued = False  # after a stop
 
     def run(self) -> int:
         """From the first line to the exit status."""
         user = self._user
-        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
         try:
             user.output = self._make_output()
             user.report_confirmed = self._args.json
+            # Before the mode is changed: from here on no signal ends us without our doing.
+            user.loop.watch_signals(ON_SCREEN if self._screen else ENDS, self._signalled)
             if self._screen:
                 self._raw.enter(0)
-                numbers += [signal.SIGWINCH, signal.SIGTSTP]
-            user.loop.watch_signals(numbers, self._signalled)
+                # The prompt is there at once: what is typed meanwhile waits in the terminal.
+                self._screen.flush()
             self._start()
+            gc.enable()
             status = user.run(self._deadline, self._time_passed, self._each_turn)
         finally:
-            if self._screen:
-                self._screen.close()
-            self._raw.leave()
+            self._give_back()
             user.finish_output()
         # All is done: a late Ctrl-C must not turn the end of the interpreter into a failure.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -101,15 +121,24 @@ class Session:
         if self._args.json:
             return output.JsonOutput(self._user.stdout.write)
         if self._on_screen():
+            import editor  # with what it imports 7 ms that no other start should pay
+            import screen
+
+            self._editor = editor.LineEditor(self._complete)
             self._screen = screen.Screen(
                 self._user.stdout.write,
                 _size,
                 self._editor,
                 datetime.fromtimestamp,
+                self._user.names,
                 date.today(),
                 self._user.name,
-                os.environ,
+                terminal.Terminal(os.environ),
+                self._user.loop.now,
+                lambda: self._user.settings.bell,
             )
+            self._user.ask_with(self._ask)
+            self._user.report_status = True
             return self._screen
         return self._user.output
 
@@ -120,10 +149,12 @@ class Session:
     def _start(self) -> None:
         user = self._user
         user.start_server()
+        if self._editor:
+            self._editor.remember(user.typed_before())
         shown = self._args.history
         if shown is None:
             shown = SCREEN_HISTORY if self._screen else 0
-        user.show_history(shown)
+        user.show_history(shown)  # before anything else is shown
         for address in self._args.peers:
             user.start_client(*address)
         user.loop.watch(0, net.READ, self._input_ready)
@@ -137,24 +168,49 @@ class Session:
             return
         except OSError:
             data = b""  # a terminal that hung up
-        if self._screen:
-            self._keys(data)
+        if self._editor:
+            self._interrupted_at = float("-inf")  # who types is in no hurry to leave
+            self._act(self._editor.feed(data, self._user.loop.now()))
         else:
             for line in self._lines.feed(data) if data else self._lines.end():
                 self._user.submit(line)
         if not data:
             self._input_ended()
 
-    def _keys(self, data: bytes) -> None:
+    def _complete(self, before: str) -> tuple[int, list[str]]:
+        import commands  # user.py has, by now
+
+        return commands.complete(self._user, before)
+
+    def _act(self, keys: list[editor.Key]) -> None:
+        import editor
+
         assert self._screen
-        for key in self._editor.feed(data, self._user.loop.now()):
+        for key in keys:
             if isinstance(key, editor.Line):
+                self._user.remember_typed(key.text)
                 self._user.submit(key.text)
             elif isinstance(key, editor.Interrupt):
                 self._interrupt()
+            elif isinstance(key, editor.ClearScreen):
+                self._screen.clear()
+            elif isinstance(key, editor.Answer):
+                self._answered(key.yes)
             else:
                 self._input_ended()
         self._screen.edited()
+
+    def _ask(self, question: str, answer: Callable[[bool], None]) -> None:
+        """Asks the person; who asked before gets a no."""
+        assert self._editor
+        self._answered(False)
+        self._answer = answer
+        self._editor.ask(question)
+
+    def _answered(self, yes: bool) -> None:
+        answer, self._answer = self._answer, None
+        if answer:
+            answer(yes)
 
     def _input_ended(self) -> None:
         self._user.loop.unwatch(0)
@@ -171,7 +227,9 @@ class Session:
         elif number == signal.SIGWINCH and self._screen:
             self._screen.resized()
         elif number == signal.SIGTSTP and self._screen:
-            self._suspend(self._screen)
+            self._suspend()
+        elif number == signal.SIGCONT and self._screen:
+            self._continued = True  # but a signal to end may have come along with it
         else:
             self._user.leave("stopped")
 
@@ -181,18 +239,36 @@ class Session:
         if hurried:
             self._user.leave("interrupted", INTERRUPTED)
             self._user.status = INTERRUPTED
-        elif self._screen and self._editor.text:
-            # Ends a paste whose end was lost, goes to the end of the line, clears it.
-            self._editor.feed(b"\x03\x05\x15", now)
-            self._screen.edited()
+        elif self._user.end_errands():
+            pass  # what was under way was meant
+        elif self._editor and self._editor.clear():
+            self._act(self._editor.feed(b"", now))  # what it says to a question
         else:
             self._user.leave("interrupted")
 
-    def _suspend(self, screen: screen.Screen) -> None:
-        screen.close()
-        self._raw.leave()
-        os.kill(os.getpid(), signal.SIGSTOP)  # returns when we are in the foreground again
+    def _give_back(self) -> None:
+        """The terminal, as it was; its mode even where nothing can be drawn any more."""
         try:
+            if self._screen and not terminal.is_taken(0):
+                self._screen.close()
+        finally:
+            self._raw.leave()
+
+    def _suspend(self) -> None:
+        self._give_back()
+        # By its default action, which does nothing where no shell could continue us.
+        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)  # returns when we are to go on
+        signal.signal(signal.SIGTSTP, ours)
+        os.kill(os.getpid(), signal.SIGCONT)  # one more, for who was not stopped
+
+    def _resume(self, screen: screen.Screen) -> None:
+        """Whoever had the terminal meanwhile may have set another mode, and drawn over it."""
+        if terminal.is_taken(0):
+            os.kill(os.getpid(), signal.SIGTTOU)  # stops who wants it, until it is his again
+            return
+        try:
+            self._raw.leave()
             self._raw.enter(0)
         except OSError:  # the terminal went away meanwhile
             self._user.leave("stopped")
@@ -202,14 +278,16 @@ class Session:
     # ------------------------------------------------------------ deadlines, the end
 
     def _deadline(self) -> float | None:
-        times = [self._editor.deadline()]
+        waiting = (self._editor, self._screen)
+        times = [each.deadline() if each else None for each in waiting]
         if self._ended_at is not None:
             times.append(self._ended_at + self._args.linger)
         return min((at for at in times if at is not None), default=None)
 
     def _time_passed(self) -> None:
         now = self._user.loop.now()
-        self._editor.expire(now)
+        if self._editor:
+            self._act(self._editor.expire(now))
         if self._ended_at is not None and now >= self._ended_at + self._args.linger:
             missed = self._args.confirm is not None and not self._is_confirmed()
             if missed:
@@ -223,9 +301,11 @@ class Session:
     def _each_turn(self) -> None:
         if self._user.leaving and self._screen:
             # The terminal is given back before the last turn: what comes after may take long.
-            self._screen.close()
-            self._raw.leave()
-        if self._ended_at is not None and self._is_confirmed():
+            self._give_back()
+        elif self._continued and self._screen:
+            self._continued = False
+            self._resume(self._screen)
+        if self._ended_at is not None and self._is_confirmed() and not self._user.is_busy:
             self._user.leave("end of input")
 
     def _is_confirmed(self) -> bool:

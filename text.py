@@ -1,4 +1,5 @@
-"""Text that is safe to show: what is harmless, how wide it is, what a member is called.
+"""Text that is safe to show: what is harmless, how wide it is, where one character of it
+ends and the next begins, what a member is called.
 
 Every string from the network, a file or the command line passes `harmless()` before it
 gets near a terminal. What it replaces, it shows that something was there.
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 
 NAME_CELLS = 24  # under a third of the classic 80 columns: most of a row is the text's
 NAME_CHARACTERS = 256  # 24 cells with 4 marks on each are 120; no longer name is looked at
@@ -20,15 +23,30 @@ MARKS = 4  # Vietnamese and pointed Hebrew stack 2 or 3; above 4 it is decoratio
 REPLACEMENT = "\ufffd"
 # The big runs of letters and symbols that hold nothing but visible, assigned characters:
 # whoever writes with these alone is not looked at character by character.
-_SUSPICIOUS = re.compile(
-    "[^ -~\xa0-\xac\xae-\u02ff\u03a3-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e"
+_ORDINARY = (
+    " -~\xa0-\xac\xae-\u02ff\u03a3-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e"
     "\u2190-\u2426\u2460-\u2b73\u3041-\u3096\u309b-\u30ff\u4e00-\u9fa5\uac00-\ud7a3"
-    "\uff01-\uff9f\U0001f300-\U0001f64f]"
+    "\uff01-\uff9f\U0001f300-\U0001f64f"
 )
+_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]{3,}")  # more than one, without a space
 _EMOJI_PARTS = "\u200c\u200d"  # joiners: category Cf, yet needed by emoji, Persian, Hindi
 _FILLERS = "\u115f\u1160\u3164\uffa0"  # letters by category, but nothing is to be seen
 # What a name may hold without anybody seeing it; two names that differ by it look the same.
-_INVISIBLE = re.compile("[\u034f\u180b-\u180d\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INVISIBLE = re.compile(
+    "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+
+
+# Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay.
+@lru_cache(maxsize=1)
+def _suspicious() -> re.Pattern[str]:
+    return re.compile(f"[^{_ORDINARY}]")
+
+
+@lru_cache(maxsize=1)
+def _joining() -> re.Pattern[str]:
+    """What may join with what is before it. Of the ordinary ones, only skin tones do so alone."""
+    return re.compile(f"[^\n\t{_ORDINARY}]|[\U0001f3fb-\U0001f3ff]")
 
 
 @lru_cache(maxsize=4096)  # the characters of a few scripts; a hostile text can't make it grow
@@ -58,18 +76,84 @@ def _is_mark(character: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
+def _is_pictogram(character: str) -> bool:
+    """Whether a joiner before it makes one emoji of both: more than Unicode's list, which
+    Python does not have, but no letter."""
+    emoji = "\U0001f000" <= character <= "\U0001faff"
+    return emoji or unicodedata.category(character) in ("So", "Sm")
+
+
+def _is_idle(character: str, base: str) -> bool:
+    """Whether it is a joiner or a selector where none does anything: on nothing or on ASCII, but
+    for the emoji of keys (1️⃣ # *). There it would only be a way to hide something."""
+    if not base.isascii() or not _INVISIBLE.match(character):
+        return False
+    return not (character == "\ufe0f" and base and base in "0123456789#*")
+
+
+def _is_leading(character: str) -> bool:
+    """Whether it is a Hangul consonant that begins a syllable."""
+    return "\u1100" <= character <= "\u115f" or "\ua960" <= character <= "\ua97c"
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+@lru_cache(maxsize=4096)
 def _character_cells(character: str) -> int:
     """How wide it is shown. In doubt too wide: a prompt that wraps is worse than a gap."""
     if character == "\ufe0f":
         return 1  # turns a narrow symbol before it into an emoji two cells wide
     if _is_mark(character) and unicodedata.category(character) != "Mc":
         return 0
+    if _is_flag_half(character):
+        return 2  # kitty shows each half as wide as an emoji; most show 2 for the pair
     wide = unicodedata.east_asian_width(character) in "WF"
     return 2 if wide or unicodedata.category(character) == "Cn" else 1
 
 
 def cells_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_character_cells, text))
+
+
+@lru_cache(maxsize=16)  # each key asks for the same few again; a long text's are 500 KB
+def edges(text: str) -> Sequence[int]:
+    """Where one character, as a person sees it, ends and the next begins; both ends, too.
+
+    These are the grapheme clusters of Unicode (UAX 29): a letter with its marks, an emoji
+    of several parts, a flag, a Hangul syllable, all that a cursor steps over at once.
+    """
+    if text.isascii() or not _joining().search(text):
+        return range(len(text) + 1)
+    found = [place for place, pair in enumerate(pairwise(text), 1) if not _join(*pair)]
+    for run in _FLAGS.finditer(text):
+        found += range(run.start() + 2, run.end(), 2)
+    return (0, *sorted(found), len(text))
+
+
+@lru_cache(maxsize=4096)
+def _join(before: str, character: str) -> bool:
+    if before == "\n":
+        return False
+    if _is_mark(character) or "\U0001f3fb" <= character <= "\U0001f3ff":
+        return True
+    if before == "\u200d":
+        return _is_pictogram(character)
+    if _is_flag_half(before):
+        return _is_flag_half(character)
+    syllable = "\uac00" <= character <= "\ud7a3"
+    return _is_leading(before) and (syllable or _is_leading(character))
+
+
+def clusters(text: str) -> list[str]:
+    """The characters of a text as a person sees them, see `edges`."""
+    return [text[start:end] for start, end in pairwise(edges(text))]
+
+
+def cell_ends(text: str) -> list[int]:
+    """Where each character ends, in cells from the start, which comes first."""
+    return list(accumulate(map(_character_cells, text), initial=0))
 
 
 def first_cells(text: str, cells: int) -> str:
@@ -89,20 +173,80 @@ def last_cells(text: str, cells: int) -> str:
     return text
 
 
+def break_rows(line: str, cells: int) -> list[int]:
+    """Where to break a line (no line break in it) into rows of so many cells: after a space, or
+    else between characters as a person sees them, or where one is wider than a row, inside of
+    it. A row that ends with a space may be that much wider."""
+    if line.isascii():
+        return _break_ascii(line, cells)
+    breaks: list[int] = []
+    places = edges(line)
+    inside = frozenset(range(len(line))).difference(places) if len(places) <= len(line) else ()
+    # Where the row starts; what follows its last space; where the last character starts, as a
+    # person sees it. And how many cells of the line are before each.
+    start = space = whole = 0
+    to_start = to_space = to_whole = total = 0
+    is_space = False
+    for index, character in enumerate(line):
+        width = 1 if " " <= character <= "~" else _character_cells(character)
+        if index not in inside:
+            whole, to_whole = index, total
+            if is_space or width == 2:  # Chinese and Japanese have no spaces, and need none
+                space, to_space = index, total
+        is_space = character == " "
+        if not is_space and total + width - to_start > cells and index > start:
+            if _word_end(line, index) - space > cells:
+                space = start
+            for place, to_place in ((space, to_space), (whole, to_whole), (index, total)):
+                if place > start and total + width - to_start > cells:
+                    start, to_start = place, to_place
+            breaks.append(start)
+        total += width
+    return breaks
+
+
+def _break_ascii(line: str, cells: int) -> list[int]:
+    """The same, where each character is one cell wide: a crowd's posts are mostly such."""
+    breaks: list[int] = []
+    start, length = 0, len(line)
+    while True:
+        stop = start + cells
+        while stop < length and line[stop] == " ":
+            stop += 1
+        if stop >= length:
+            return breaks
+        space = line.rfind(" ", start, stop) + 1
+        start = space if space and _word_end(line, stop) - space <= cells else stop
+        breaks.append(start)
+
+
+def _word_end(line: str, at: int) -> int:
+    """Where the word that goes on at `at` ends. One that no row holds is broken where it is, and
+    not begun on a row of its own."""
+    end = line.find(" ", at)
+    return end if end >= 0 else len(line)
+
+
 def harmless(text: str, *, multiline: bool = False) -> str:
     """The text with nothing in it that a terminal would obey or a person could not see."""
-    if not _SUSPICIOUS.search(text):
+    if text.isascii() and text.isprintable():
+        return text
+    if not _suspicious().search(text):
         return text
     shown: list[str] = []
-    marks = 0
+    marks, base = 0, ""
     for character in text:
-        marks = marks + 1 if _is_mark(character) else 0
+        if _is_mark(character):
+            marks += 1
+        else:
+            marks, base = 0, character
         if multiline and character == "\n":
             shown.append(character)
         elif multiline and character == "\t":
             shown.append("    ")
         elif marks <= MARKS:
-            shown.append(_stand_in(character))
+            idle = marks and _is_idle(character, base)
+            shown.append(REPLACEMENT if idle else _stand_in(character))
         elif marks == MARKS + 1:
             shown.append(REPLACEMENT)
     return "".join(shown)
@@ -110,9 +254,10 @@ def harmless(text: str, *, multiline: bool = False) -> str:
 
 def short_name(name: str, cells: int = NAME_CELLS) -> str:
     """A name as it is shown, without an id; empty when there would be nothing to see."""
-    shown = harmless(name[:NAME_CHARACTERS]).strip()
-    if not _INVISIBLE.sub("", shown).strip():
+    name = name[:NAME_CHARACTERS]
+    if not _INVISIBLE.sub("", name).strip():
         return ""
+    shown = harmless(name).strip()
     return shown if cells_of(shown) <= cells else first_cells(shown, cells - 1) + "…"
 
 

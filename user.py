@@ -15,7 +15,6 @@ import os
 import re
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -25,34 +24,36 @@ from random import SystemRandom
 from typing import IO, Any, ClassVar
 
 import addresses
-import commands
 import events
+import facts
 import identity
 import net
 import protocol
 from addresses import Address, AddressBook, BadAddress
+from archive import Archive, messages_of, refs_of
+from errands import Errand, Errands, finish
+from feed import Feed
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from node import Node, Surroundings
 from output import Message, Output, PlainOutput
-from protocol import Entry, RemoteError
+from protocol import Entry
 from rescue import rescue
+from roster import Roster
+from settings import Settings, Typed
+from status import Standing
+from text import Names
 
 DEFAULT_PORT = 5000
 # The address book is written at the end, and at the latest this long after a change.
 SAVE_S = 2.0
 # Complaints about a broken address book that are shown; the others are counted.
 MAX_COMPLAINTS = 5
-# Entries shown in a turn to an output that catches up: full ones are half a megabyte.
-SHOW_ENTRIES = 8
-# Text and names shown in a turn (characters; JSON may need six bytes for one), and what a
-# message costs beside them. A screen draws that much in 13 ms, and a turn has 20.
-SHOW_BYTES = 32 * 1024
-MESSAGE_BYTES = 128
-HISTORY_BYTES = 8 * 1024 * 1024  # the same of a history that is asked for: 40,000 lines
 # At the end: what a reader that reads has not read by then stays in the journal.
 SHUT_S = 5.0
 # How many profiles of one name are tried before it is said that all are in use.
 MAX_PROFILES = 64
+
+Asker = Callable[[str, Callable[[bool], None]], None]
 
 DONE, FAILED = 0, 1  # exit statuses that `run` returns by itself
 
@@ -92,8 +93,9 @@ class User:
         self.loop = loop or net.Loop()
         self.stdout = net.Outlet(self.loop, 1, self._output_broken)
         self.stderr = net.Outlet(self.loop, 2, lambda error: None)  # nowhere to say so
+        self.names = Names()
         self.output = output or PlainOutput(
-            self.stdout.write, self.stderr.write, datetime.fromtimestamp
+            self.stdout.write, self.stderr.write, datetime.fromtimestamp, self.names
         )
         self.status = DONE
         self.room = identity.open_room()
@@ -104,12 +106,14 @@ class User:
         self._node: Node | None = None
         self._typed: list[str] = []
         self._leaving: str | None = None
-        self._show_bytes = SHOW_BYTES
-        self._shown = 0  # how many of the journal's placed entries the output knows
-        self._rest: deque[Message] = deque()  # of the entry after those, still to be shown
-        self._behind = False  # there are entries after those that could not be shown
+        self._feed: Feed | None = None
+        self._standing: Standing | None = None
+        self._asker: Asker | None = None
+        self._may_remember = True
         self._save_at: float | None = None
-        self.report_confirmed = False  # whether the output has a use for it
+        self.report_confirmed = self.report_status = False  # whether the output has a use for it
+        self.sightings = facts.Sightings()
+        self._errands = Errands(self.loop.now)
 
     def _open_data(self) -> None:
         given = os.environ.get("SELCHAT_DATA")
@@ -119,6 +123,7 @@ class User:
                 try:
                     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     self._journal = self._open_journal(folder / "journal.db")
+                    index_path = folder / "search.index"
                     break
                 except JournalLocked:
                     if data:
@@ -134,6 +139,9 @@ class User:
             )
             self.book = AddressBook(folder / "addresses.txt")
             self._complain(self.book.load())
+            self.settings = Settings(folder / "settings.json")
+            self._complain(self.settings.load())
+            self._typed_file = Typed(folder / "typed.jsonl")
         except (JournalError, identity.BadKey) as error:
             raise StartError(str(error)) from None
         except OSError as error:
@@ -141,9 +149,9 @@ class User:
                 f"{error.filename or data}: {error.strerror}; choose a folder with --data"
             ) from None
         self.member = self._identity.member
+        self.archive = Archive(self._journal, index_path, self.member, self.settings.hidden)
         log = self._journal.own_log(self.member, os.urandom(8))
         self._log = log
-        self._shown = self._journal.placed_count
         self._confirmed_from = self._journal.frontier().get(log, 0)
 
     def _open_journal(self, path: Path) -> Journal:
@@ -237,12 +245,21 @@ class User:
         """What a person typed: a post, or a command."""
         if line.startswith("/") and not line.startswith("//"):
             self._write_typed()
-            commands.run(self, line)
-        elif line.strip():
             try:
-                self.post(line[1:] if line.startswith("//") else line)
-            except BadPost as error:
-                self.output.error(str(error))
+                import commands
+
+                commands.run(self, line)
+            except OSError as error:  # no descriptor left to read a module or a folder with, say
+                self.output.error(f"that can't be done now: {error.strerror}")
+        elif line.strip():
+            self.say(line[1:] if line.startswith("//") else line)
+
+    def say(self, text: str) -> None:
+        """Posts what a person typed; says so if it is no post."""
+        try:
+            self.post(text)
+        except BadPost as error:
+            self.output.error(str(error))
 
     def connect(self, text: str) -> None:
         """Links to an address as a person writes it; says so if it is none."""
@@ -251,30 +268,59 @@ class User:
         except BadAddress as error:
             self.output.error(str(error))
 
-    def linked(self) -> list[tuple[str, str, str, bool]]:
-        """(name, address, member's id, whether we dialed) of each linked member."""
-        links = self._node.mesh.members.values() if self._node else ()
-        return [
-            (link.hello.name, str(Address(*link.listening)), link.member.hex(), link.dialed)
-            for link in links
-            if link.hello and link.member
-        ]
+    def rename(self, name: str) -> None:
+        """Calls this user `name` until its end."""
+        name = name.encode(errors="replace").decode()
+        if not name.strip():
+            self.output.error("a name has at least one character")
+        elif len(name.encode()) > protocol.MAX_NAME_BYTES:
+            limit = protocol.MAX_NAME_BYTES
+            self.output.error(f"that name is too long: it has at most {limit} bytes")
+        else:
+            self.name = name
+            self._start_node().rename(name)
+            self.output.renamed(self.member.hex(), name)
+
+    # ------------------------------------------------------------ what commands work with
+
+    @property
+    def node(self) -> Node:
+        return self._start_node()
+
+    def now(self) -> float:
+        """Seconds of a clock that only rises."""
+        return self.loop.now()
+
+    @property
+    def listening(self) -> tuple[str, int]:
+        """Where this node does; port 0: nowhere."""
+        return self.host, self.port if self._server else 0
+
+    def begin(self, errand: Errand[None], doing: str) -> None:
+        """Does what takes longer than a turn, a little in each. `doing`: what it is, in a word;
+        "" if nobody waits for it."""
+        if not self._errands.begin(errand, doing):
+            self.output.error(f"{doing} has to wait: too much else is not done yet")
+
+    def end_errands(self) -> bool:
+        """Ends what is under way, before its end; whether anybody waited for that."""
+        return self._errands.end()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way that somebody waits for."""
+        return bool(self._errands.doing)
 
     def show_history(self, posts: int) -> None:
-        """Shows the last `posts` posts, in the room's order."""
+        """Shows the last `posts` posts, in the room's order, at once."""
         self._start_node()
-        shown: list[Message] = []
-        for entry in self._journal.history(posts):
-            shown += self._messages(entry, history=True)
-        wanted, room = min(posts, len(shown)), HISTORY_BYTES
-        for fitting, message in enumerate(reversed(shown[len(shown) - wanted :])):
-            room -= len(message.text) + len(message.name) + MESSAGE_BYTES
-            if room < 0:
-                self.output.notice(f"only the last {fitting} posts: more are too much at once")
-                wanted = fitting
-                break
-        for message in shown[len(shown) - wanted :]:
-            self.output.message(message)
+        found = finish(self.archive.last(posts))
+        self.output.recalled(found.messages)
+        if found.more:
+            count = len(found.messages)
+            self.output.notice(f"only the last {count:,} posts: more are too much at once")
+
+    # ------------------------------------------------------------ the end
 
     def _output_broken(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError):
@@ -296,6 +342,7 @@ class User:
         if self._leaving is None:
             self._write_typed()
             self._leaving, self.status = reason, status
+            self._errands.step()  # those that wait see that we leave
             if self._node:
                 self._node.leave()
             self.loop.stop()
@@ -310,6 +357,10 @@ class User:
         hands it in; `each_turn` is called before the loop sleeps."""
 
         node = self._start_node()
+        self.output.flush()
+        # Now, when all are told that we are ready, and not when there may be no descriptor left.
+        import commands  # noqa: F401
+
         if not self.loop.watches_signals:
             self.loop.watch_signals(
                 [signal.SIGINT, signal.SIGTERM], lambda _: self.leave("stopped")
@@ -317,8 +368,11 @@ class User:
 
         def earliest() -> float | None:
             times = [deadline(), node.mesh.deadline(), self._save_at]
-            if self._typed or (self._behind and not self.stdout.full):
+            if self._typed or (self._is_behind() and not self.stdout.full):
                 times.append(self.loop.now())
+            times.append(self._errands.deadline())
+            if self.report_status and self._standing:
+                times.append(self._standing.deadline())
             return min((at for at in times if at is not None), default=None)
 
         def passed() -> None:
@@ -347,24 +401,58 @@ class User:
     def _end_turn(self) -> None:
         """Store, then send, then show."""
         self._write_typed()
-        self._catch_up_showing()
-        self._start_node().end_turn()
+        node = self._start_node()
+        if self._feed:
+            self._feed.turn()
+        self._errands.step()
+        node.end_turn()
+        if self.report_status and self._standing:
+            now, doing = self.loop.now(), self._errands.doing
+            self.output.status(self._standing.look(now, self.room.name, doing))
         self.output.flush()
 
-    def _catch_up_showing(self) -> None:
-        """Shows what an output that stood still, or a turn that was full, left out."""
-        self._show_bytes = SHOW_BYTES
-        if not self._behind or self.stdout.full or self._node is None:
-            return
-        if self._rest:  # without reading what comes after it, each turn anew
-            if not self._show_rest():
-                return
-            self._shown += 1
-        for entry in self._journal.placed_after(self._shown, SHOW_ENTRIES):
-            self._show(entry, self._node.mesh.is_history(entry))
-            if self._rest:
-                return
-        self._behind = self._shown < self._journal.placed_count
+    def _is_behind(self) -> bool:
+        return self._feed is not None and self._feed.behind
+
+    # ------------------------------------------------------------ questions
+
+    def ask_with(self, asker: Asker) -> None:
+        """There is somebody to ask: `asker(question, answer)` calls `answer(yes)`."""
+        self._asker = asker
+
+    def ask(self, question: str, answer: Callable[[bool], None]) -> None:
+        """Asks the person; where nobody can be asked, the answer is no."""
+        if self._asker:
+            self._asker(question, answer)
+        else:
+            answer(False)
+
+    # ------------------------------------------------------------ what is kept of a person
+
+    def save_settings(self) -> None:
+        try:
+            self.settings.save()
+        except OSError as error:
+            self.output.error(f"this holds until you leave: it can't be kept ({error.strerror})")
+
+    def typed_before(self) -> list[str]:
+        """What was typed in earlier runs, the oldest first."""
+        from editor import HISTORY_LINES  # only who has a terminal has an editor
+
+        try:
+            return self._typed_file.load(HISTORY_LINES)
+        except OSError as error:
+            self.output.notice(f"what was typed before can't be read: {error.strerror}")
+            return []
+
+    def remember_typed(self, text: str) -> None:
+        """For the arrow keys of later runs."""
+        if text.strip() and self._may_remember:
+            try:
+                self._typed_file.add([text])
+            except OSError as error:
+                self._may_remember = False  # to say so once is enough
+                self.output.notice(f"what is typed is not kept: {error.strerror}")
 
     def _write_typed(self) -> None:
         if self._typed:
@@ -388,6 +476,15 @@ class User:
         )
         port = self.port if self._server else 0
         self._node = Node(self.name, port, self._log, self._journal, surroundings)
+        self._standing = Standing(self._node, self._log, self.sightings)
+        self.roster = Roster(self._node, self.names)
+        self._feed = Feed(
+            self._journal,
+            is_full=lambda: self.stdout.full,
+            is_history=self._node.mesh.is_history,
+            unpack=self._messages,
+            show=self._show,
+        )
         self._node.learn(
             (known.address, known.source, bytes.fromhex(known.member) if known.member else None)
             for known in self.book.entries()
@@ -403,14 +500,17 @@ class User:
         self._debug.flush()
 
     def _shut(self, node: Node) -> None:
+        if self._errands.doing:
+            self.output.error(f"not finished: {self._errands.doing}")
+        self._errands.end()
         if self._server:
             self._server.close()
         for connection in node.connections.values():
             connection.close()
         self._save_book()
         end = self.loop.now() + SHUT_S
-        while self._behind and self.stdout.finish(end):
-            self._catch_up_showing()
+        while self._feed and self._feed.behind and self.stdout.finish(end):
+            self._feed.turn()
             self.output.flush()
         try:
             self._journal.close()
@@ -457,52 +557,45 @@ class User:
             self._save_at = self.loop.now() + SAVE_S
 
     def _show_posts(self, action: events.ShowPosts) -> None:
-        """Entries come here in the order in which the journal placed them. What can't be
-        shown now waits there: `_shown` says up to where the output knows them."""
+        self._note_clocks(action)
+        self._note_names(action)
+        assert self._feed
+        self._feed.feed(action.entries, action.history)
+
+    def _note_clocks(self, action: events.ShowPosts) -> None:
+        """Of what comes live from who is linked: it was said just now, by another clock."""
+        assert self._node is not None
+        now_ms = time.time_ns() // 1_000_000
         for entry, history in zip(action.entries, action.history, strict=True):
-            self._behind = self._behind or not self._may_show()
-            if self._behind:
-                return
-            self._show(entry, history)
+            if not history and entry.author in self._node.mesh.members:
+                self.sightings.said(entry.author, now_ms - entry.time_ms)
 
-    def _may_show(self) -> bool:
-        return self._show_bytes > 0 and not self.stdout.full
+    def _note_names(self, action: events.ShowPosts) -> None:
+        """Who calls itself otherwise while we look on, is told of."""
+        for entry, history in zip(action.entries, action.history, strict=True):
+            if entry.kind != protocol.NAME or entry.author == self.member:
+                continue
+            name = entry.body.decode(errors="replace")
+            before = self.sightings.called(entry.author, name)
+            if before is not None and not history:
+                label, id = self.names.label_of, entry.author.hex()
+                self.output.notice(f"{label(before, id)} is called {label(name, id)} now")
 
-    def _show(self, entry: Entry, history: bool) -> None:
-        """Shows the next entry, or as much of it as this turn may."""
-        if not self._rest:
-            self._rest.extend(self._messages(entry, history))
-        if self._show_rest():
-            self._shown += 1
-
-    def _show_rest(self) -> bool:
-        """Whether nothing is left of the entry."""
-        while self._rest:
-            if not self._may_show():
-                self._behind = True
-                return False
-            message = self._rest.popleft()
-            self._show_bytes -= len(message.text) + len(message.name) + MESSAGE_BYTES
-            self.output.message(message)
-            self.on_message(message)
-        return True
+    def _show(self, message: Message) -> None:
+        self.output.message(message)
+        self.on_message(message)
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
-        if entry.kind != protocol.POSTS:
+        if entry.author.hex() in self.settings.hidden:
             return []
-        try:
-            texts = protocol.unpack_posts(entry.body)
-        except RemoteError:
-            return []  # signed, so kept and passed on, but there is nothing in it to show
-        id, own = entry.author.hex(), entry.author == self.member
-        name = self._journal.name_of(entry.author) or ""
-        return [
-            Message(ref, id, name, entry.time_ms, text, history, own)
-            for ref, text in zip(_refs(entry, len(texts)), texts, strict=True)
-        ]
+        name = self._journal.name_of(entry.author)
+        return messages_of(entry, name, history=history, own=entry.author == self.member)
 
     def _show_link(self, action: events.ShowLink) -> None:
+        self.sightings.called(action.member, facts.name_of(self.node, action.member))
         reason = action.reason if action.state == "down" else None
+        if action.state == "down":
+            self.sightings.left(action.member, self.now())
         address = str(Address(*action.address))
         self.output.link(action.state, action.member.hex(), action.name, address, reason)
 
@@ -513,7 +606,7 @@ class User:
         for entry in self._journal.entries(self._log, after, action.upto):
             by = [member.hex() for member, seq in action.confirmed if seq >= entry.seq]
             if entry.kind == protocol.POSTS:
-                for ref in _refs(entry, int.from_bytes(entry.body[:4], "big")):
+                for ref in refs_of(entry, int.from_bytes(entry.body[:4], "big")):
                     self.output.confirmed(ref, by)
 
     def _show_notice(self, action: events.ShowNotice) -> None:
@@ -536,12 +629,6 @@ def _is_on_this_machine(address: tuple[str, int]) -> bool:
         return spelled == address and addresses.is_loopback(spelled)
     except BadAddress:
         return False
-
-
-def _refs(entry: Entry, posts: int) -> list[str]:
-    """One name for each post in an entry, the same on every member."""
-    start = f"{entry.author[:8].hex()}-{entry.log[32:].hex()}-{entry.seq}"
-    return [f"{start}-{index}" for index in range(posts)]
 
 
 def login_name() -> str:

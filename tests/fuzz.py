@@ -37,36 +37,45 @@ from types import CodeType, FrameType, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import addresses
+import buffer
 import commands
+import completion
 import editor as editor_module
 import events
 import identity
 import journal
+import keys as keys_module
+import layout
+import look
 import net
 import output as output_module
 import protocol
 import screen as screen_module
+import search
+import settings
 import terminal
 import text as text_module
+import when
 from addresses import AddressBook, BadAddress
-from editor import LineEditor, LineReader
+from editor import LineEditor
 from identity import BadKey, Identity
 from journal import Journal, JournalError
+from lines import LineReader
 from output import JsonOutput, PlainOutput
 from protocol import Bye, Frames, Head, Message, RemoteError
 from screen import Screen
+from tests.shown import OUR_SEQUENCES
 
 Target = Callable[[bytes], None]
 TraceFunction = Callable[[FrameType, str, Any], Any]
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 OURS: tuple[ModuleType, ...] = (
-    addresses, commands, editor_module, events, identity, journal, net,
-    output_module, protocol, screen_module, terminal, text_module
+    addresses, buffer, commands, completion, editor_module, events, identity, journal, keys_module,
+    layout, look, net, output_module, protocol, screen_module, search, settings, terminal,
+    text_module, when
 )  # fmt: skip
 MAX_BYTES = 4096  # of one input: longer ones reach no other code, and fill the corpus
-# Everything that selchat's own code writes to a terminal, see the head of screen.py.
-OUR_SEQUENCES = re.compile(r"\r\x1b\[J|\r\x1b\[\d+C|\x1b\[[0-9;]*m")
 # Characters that turn the direction of the text around them (Unicode's Bidi_Control).
 TURNERS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ALICE, BOB = "a1" * 32, "b2" * 32
@@ -325,18 +334,33 @@ def keys(data: bytes) -> None:
     cursor in the line, and a view of it that fits its row and harms no terminal."""
     fields = Fields(data)
     columns, sizes, typed = fields.number(), fields.take(4), fields.rest()
-    whole, cut = LineEditor(), LineEditor()
+    rows, head_cells = columns % 7 + 1, columns % 11
+    whole, cut = LineEditor(_complete), LineEditor(_complete)
     got = whole.feed(typed, 0.0)
     assert [key for piece in pieces(typed, sizes) for key in cut.feed(piece, 0.0)] == got
     assert (cut.text, cut.cursor) == (whole.text, whole.cursor)
     for line in (whole.text, *(key.text for key in got if isinstance(key, editor_module.Line))):
-        assert len(line) <= editor_module.LINE_CHARACTERS
+        assert len(line) <= buffer.LINE_CHARACTERS
         assert len(line.encode()) <= protocol.MAX_POST_BYTES
         assert "\x1b" not in line
-    assert 0 <= whole.cursor <= len(whole.text)
-    shown, offset = whole.view(columns)
-    assert not can_harm(shown)
-    assert 0 <= offset <= text_module.cells_of(shown) <= max(columns - 1, 0)
+    assert whole.cursor in text_module.edges(whole.text)
+    view = whole.view(columns, rows, head_cells)
+    assert cut.view(columns, rows, head_cells) == view and cut.hint() == whole.hint()
+    assert len(view.rows) <= rows and min(view.above, view.below) >= 0
+    assert not can_harm("".join(view.rows))
+    assert view.rows[view.cursor_row].startswith(view.before)
+    for index, row in enumerate(view.rows):
+        head = layout.INDENT if index or view.above else head_cells
+        assert not row or head + text_module.cells_of(row) < columns
+    hint = whole.hint()
+    assert hint is None or not can_harm(hint.text + "".join(hint.choices))
+
+
+def _complete(before: str) -> tuple[int, list[str]]:
+    """Any word may be meant: as it is, or twice, or turned around."""
+    start = before.rfind(" ") + 1
+    word = before[start:]
+    return start, [word, word + word, word[::-1]][: len(word)]
 
 
 def lines(data: bytes) -> None:
@@ -356,21 +380,51 @@ class _Noted:
     """Stands for a user, and notes what a command makes of it."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.wanted: list[object] = []
-        self.output = SimpleNamespace(error=self.said.append, info=self.said.extend)
-        self.connect = self.show_history = self.leave = self.wanted.append
+        self.noted: list[object] = []
+        self.member = bytes(32)
+        self.stdout = SimpleNamespace(full=False)
+        self.settings = settings.Settings(folder() / "settings.json")
+        self.roster = SimpleNamespace(
+            find=lambda name: [bytes.fromhex(BOB)] if name == "bob" else [],
+            label=bytes.hex,
+            others=lambda: [bytes.fromhex(BOB)],
+        )
+        self.book = AddressBook(folder() / "none.txt")
+        self.archive = SimpleNamespace(last=self._last, search=self._note, catch_up=self._note)
 
-    def linked(self) -> list[tuple[str, str, str, bool]]:
-        return [("bob", "127.0.0.1:5000", BOB, True)]
+    def __getattr__(self, name: str) -> Any:
+        """Whatever a command tells or asks: `user.output.error(...)`."""
+        if name in ("output", "node", "mesh", "contacts"):
+            return self
+        if name in ("members", "known"):
+            return {}
+        return self._note
+
+    def _note(self, *args: object, **more: object) -> None:
+        self.noted.append(args)
+
+    def _last(self, posts: int, *, authors: frozenset[bytes] | None, since_ms: int | None) -> Any:
+        assert 0 <= posts <= commands.ALL and authors != frozenset()
+        assert since_ms is None or abs(since_ms) < 10**15
+        yield None
+
+    def begin(self, errand: Any, doing: str) -> None:
+        self.noted.append(doing)
+        if doing == "reading the history":
+            next(errand)
 
 
 def command(data: bytes) -> None:
-    """What begins with a slash does one thing or says why not, and is never a post."""
-    user = _Noted()
-    commands.run(cast(Any, user), "/" + as_text(data))
-    assert bool(user.said) != bool(user.wanted)
-    assert all(0 <= count < 10**9 for count in user.wanted if isinstance(count, int))
+    """What begins with a slash does one thing or says why not, and is never a post; what may
+    complete it is harmless, and begins somewhere in it."""
+    user, text = _Noted(), as_text(data)
+    if not text.startswith(("who", "net", "peers", "export")):  # which look into a node, and files
+        commands.run(cast(Any, user), "/" + text)
+        assert user.noted
+    if not text.startswith("export"):
+        start, candidates = commands.complete(cast(Any, user), "/" + text)
+        assert 0 <= start <= len(text) + 1
+        assert not any(can_harm(candidate) for candidate in candidates)
 
 
 # ---------------------------------------------------------------- what is shown
@@ -393,6 +447,10 @@ def _tell(output: output_module.Output, fields: Fields) -> output_module.Message
     output.message(output_module.Message("", ALICE, other, 0, text, False, True))
     output.link("up", BOB, name, other)
     output.link("down", BOB, name, other, text)
+    output.recalled([one], [text, other])
+    output.status(output_module.Status(name, 1, text, other, text))
+    output.table((name, other), [(text, name)])
+    output.renamed(ALICE, name)
     output.confirmed(other, [text])
     output.notice(text)
     output.error(text)
@@ -409,13 +467,25 @@ def screen(data: bytes) -> None:
     editor, writes = LineEditor(), cast(list[str], [])
     environ = {"TERM": "xterm-256color"} | ({} if colours else {"NO_COLOR": "1"})
     one = Screen(
-        writes.append, lambda: (columns, 24), editor, _utc, date(2026, 11, 22), "me", environ
+        writes.append,
+        lambda: (columns, 24),
+        editor,
+        _utc,
+        text_module.Names(),
+        date(2026, 11, 22),
+        "me",
+        terminal.Terminal(environ),
+        lambda: 0.0,
+        lambda: "all",
     )
     editor.feed(typed, 0.0)
     _tell(one, fields)
     one.flush()
-    prompt = OUR_SEQUENCES.sub("", writes[-1]).rpartition("\n")[2]
-    assert text_module.cells_of(prompt) < max(columns or screen_module.UNKNOWN_COLUMNS, 4)
+    drawn = next(text for text in reversed(writes) if "\x1b[?7l" in text)
+    region = drawn.rpartition("\x1b[?7l")[2]
+    width = max(columns or screen_module.UNKNOWN_COLUMNS, 4)
+    for row in OUR_SEQUENCES.sub("", region.rpartition("\r")[0]).split("\n"):
+        assert text_module.cells_of(row) < width
     one.close()
     shown = OUR_SEQUENCES.sub("", "".join(writes))
     assert not can_harm(shown, allowed="\n")
@@ -426,12 +496,12 @@ def plain(data: bytes) -> None:
     """As on a screen, without any control sequence. A post is one line, and those that go
     on are indented, so that none passes for two."""
     posts, notices = cast(list[str], []), cast(list[str], [])
-    one = PlainOutput(posts.append, notices.append, _utc)
+    one = PlainOutput(posts.append, notices.append, _utc, text_module.Names())
     _tell(one, Fields(data))
     one.flush()
     assert not can_harm("".join(posts) + "".join(notices), allowed="\n")
     starts = [line for line in posts[0].split("\n") if line and not line.startswith("    ")]
-    assert len(starts) == 2
+    assert len(starts) == 3
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in starts)
 
 
@@ -443,8 +513,9 @@ def json_lines(data: bytes) -> None:
     output.flush()
     assert writes[0].isascii() and not can_harm(writes[0], allowed="\n")
     read = [json.loads(line) for line in writes[0].splitlines()]
-    assert len(read) == 10
-    [said] = [event for event in read if event["event"] == "message" and event["id"] == BOB]
+    assert len(read) == 13
+    said, again = (e for e in read if e["event"] == "message" and e["id"] == BOB)
+    assert said == again
     assert (said["text"], said["name"], said["ref"]) == (told.text, told.name, told.ref)
     datetime.fromisoformat(said["time"])
 

@@ -226,19 +226,24 @@ class TerminalProcess(Process):
         master: int,
         slave: int,
         mode_before: list[Any],
+        show: Callable[[bytes], object] | None,
     ) -> None:
         self._master, self._slave = master, slave
         self.mode_before = mode_before
         self.mode_after: list[Any] = []
         self.screen = pyte.Screen(COLUMNS, ROWS)
-        self._stream = pyte.ByteStream(self.screen)
+        self._feed = show or pyte.ByteStream(self.screen).feed
         super().__init__(crowd, popen, data)
         os.set_blocking(master, False)
         crowd.read_from(master, self._show)
 
     def _show(self, data: bytes) -> None:
         self.stdout += data
-        self._stream.feed(data)
+        self._feed(data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Its window has another size from here on, which it is told by a signal."""
+        termios.tcsetwinsize(self._master, (rows, columns))
 
     def _input(self) -> int:
         return self._master
@@ -260,6 +265,18 @@ class TerminalProcess(Process):
         self._crowd.wait(lambda: not self._crowd.reads_any([self._master]), "its output is read")
         return status
 
+    def mode(self) -> list[Any]:
+        """Of the terminal, now."""
+        return termios.tcgetattr(self._slave)
+
+    def lose_terminal(self) -> None:
+        """As if its window was closed."""
+        self.mode_after = self.mode()
+        self._crowd.forget(self._master)
+        for descriptor in (self._slave, self._master):
+            os.close(descriptor)
+        self._slave = self._master = -1
+
     def _hang_up(self) -> None:
         """Nobody has the terminal open any more: the end of its output can be seen."""
         if self._slave >= 0:
@@ -269,9 +286,10 @@ class TerminalProcess(Process):
 
     def close(self) -> None:
         super().close()
-        self._hang_up()
-        self._crowd.forget(self._master)
-        os.close(self._master)
+        if self._master >= 0:
+            self._hang_up()
+            self._crowd.forget(self._master)
+            os.close(self._master)
 
 
 class Crowd:
@@ -338,24 +356,31 @@ class Crowd:
             environment={"PYTHONPATH": str(ROOT)},
         ).wait_ready()
 
-    def start_on_terminal(self, *arguments: object) -> TerminalProcess:
-        """Starts selchat on a pseudo-terminal, which is its controlling one."""
-        folder = self._folder("")
+    def start_on_terminal(
+        self,
+        *arguments: object,
+        data: Path | str = "",
+        command: list[str] | None = None,
+        show: Callable[[bytes], object] | None = None,
+    ) -> TerminalProcess:
+        """Starts selchat, or `command`, on a pseudo-terminal, which is its controlling one.
+        `show`: what is done with its output; by default it is to be seen on its `screen`."""
+        folder = self._folder(data)
         assert folder is not None
         master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (ROWS, COLUMNS))
         before = termios.tcgetattr(slave)
         popen = subprocess.Popen(
-            self._command(arguments, folder, None, []),
+            self._command(arguments, folder, command, []),
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=self._environment,
+            env=self._environment | ({"PYTHONPATH": str(ROOT)} if command else {}),
             cwd=self.folder,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
-        process = TerminalProcess(self, popen, folder, master, slave, before)
+        process = TerminalProcess(self, popen, folder, master, slave, before, show)
         self.processes.append(process)
         return process
 

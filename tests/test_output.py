@@ -149,7 +149,7 @@ def test_no_byte_from_the_network_controls_a_plain_terminal(
     assert all(line.startswith("    ") for line in rest)
 
 
-@pytest.mark.parametrize("name", ["bob", "bob ", "b\u200dob", "\uff42\uff4f\uff42"])
+@pytest.mark.parametrize("name", ["bob", "bob ", "bob\u2800", "\uff42\uff4f\uff42"])
 def test_two_members_whose_names_look_the_same_are_told_apart(name: str) -> None:
     plain = Plain()
     plain.output.message(post("one", "bob", BOB))
@@ -177,3 +177,46 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
     assert len(names._owners) <= text_module.NAMES
     assert len(names._labels) <= text_module.NAMES
     assert all(len(name) <= text_module.NAME_CHARACTERS for name, _ in names._labels)
+
+
+HEADERS = ("name", "n")
+
+
+def test_a_table_has_its_columns_below_one_another_by_cells() -> None:
+    plain = Plain()
+    plain.output.table(HEADERS, [("bob", "1"), ("世界世", ""), ("a\x1b[31m\nb", "22")])
+    plain.output.table(HEADERS, [])
+    assert plain.stdout() == ""
+    assert plain.stderr() == (
+        "name      n\nbob       1\n世界世\na␛[31m␊b  22\nname  n\n"  # ends of rows are bare
+    )
+
+
+@given(st.lists(st.tuples(nasty, nasty)))
+def test_no_cell_of_a_table_controls_a_terminal_or_makes_a_row_of_its_own(
+    rows: list[tuple[str, ...]],
+) -> None:
+    plain = Plain()
+    plain.output.table(HEADERS, rows)
+    shown = plain.stderr()
+    assert not has_controls(shown, allowed="\n")
+    assert shown.count("\n") == 1 + len(rows)
+
+
+def test_in_json_a_table_and_a_new_name_are_notices() -> None:
+    writes: list[str] = []
+    output = JsonOutput(writes.append)
+    output.table(HEADERS, [("bob", "1")])
+    output.renamed(ALICE, "rob")
+    output.flush()
+    assert list(events(writes)) == [
+        {"event": "notice", "text": "name  n\nbob   1"},
+        {"event": "notice", "text": "you are called rob now"},
+    ]
+
+
+def test_a_new_name_is_said_with_the_id_where_somebody_is_called_so() -> None:
+    plain = Plain()
+    plain.output.link("up", BOB, "bob", "127.0.0.1:6000")
+    plain.output.renamed(ALICE, "bob")
+    assert plain.stderr().splitlines()[1] == "selchat: you are called bob~a1a1 now"

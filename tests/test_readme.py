@@ -104,7 +104,7 @@ def test_the_readme_names_every_option_of_the_help_and_no_other() -> None:
 def test_every_command_is_in_the_readme_with_its_usage() -> None:
     talk = section("Talk")
     for command in commands.COMMANDS.values():
-        assert f"| `{command.usage}` |" in talk
+        assert f"| `{command.usage}` |".replace("|mentions|", r"\|mentions\|") in talk
     named = set(re.findall(r"^\| `/([a-z]+)", talk, re.MULTILINE))
     assert named == set(commands.COMMANDS)
 
@@ -133,4 +133,5 @@ def test_every_file_that_a_user_keeps_is_in_the_readme(tmp_path: Path) -> None:
     subprocess.run(command, input=b"hi\n", capture_output=True, check=True, timeout=DEADLINE_S)
     kept = {re.sub(r"-[0-9a-f]{16}\.", "-*.", path.name) for path in tmp_path.iterdir()}
     told = re.findall(r"^\| `(.+?)` \|", section("The files it keeps"), re.MULTILINE)
-    assert kept - {"addresses.txt"} == set(told) - {"addresses.txt"}
+    sometimes = {"addresses.txt", "search.index", "settings.json", "typed.jsonl"}
+    assert kept - sometimes == set(told) - sometimes and sometimes < set(told)

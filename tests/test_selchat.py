@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import re
@@ -477,6 +478,39 @@ def test_a_line_is_a_post_or_a_command_or_nothing(crowd: Crowd) -> None:
     assert "/connect ADDRESS" in shown and other.id[:8] in shown
 
 
+def test_what_was_said_is_shown_again_searched_and_exported(crowd: Crowd, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    user = crowd.start(0, 0, "alice").wait_ready()
+    user.say(*(f"post {number}" for number in range(300)), "a Zebra", "another ZEBRA", "the end")
+    wait_for_own(crowd, user, 303)
+    user.say("/history 2 from alice since today", "/search zebra", "/search a zebr")
+    crowd.wait(lambda: len(user.texts(history=True)) >= 6, "all is shown again")
+    assert user.texts(history=True) == [
+        "another ZEBRA",
+        "the end",
+        *["a Zebra", "another ZEBRA"] * 2,
+    ]
+    endings = ("txt", "json", "jsonl", "html", "svg")
+    user.say(*(f"/export {folder}/room.{ending}" for ending in endings))
+    crowd.wait(lambda: len(user.notices()) >= len(endings), "all is exported")
+    for ending in endings:
+        exported = (folder / f"room.{ending}").read_text()
+        assert "the" in exported and "ZEBRA" in exported
+    lines = (folder / "room.jsonl").read_text().splitlines()
+    shown = [event | {"history": True} for event in user.events("message", history=False)]
+    assert [json.loads(line) for line in lines] == shown
+    assert json.loads((folder / "room.json").read_text()) == shown
+    user.say("/history since when?", "/search", f"/export {folder}/room.txt", "/export room")
+    crowd.wait(lambda: len(user.errors()) == 4, "each mistake has an answer")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"room.{e}" for e in endings)
+    leave_at_once(user)
+
+    user = crowd.start(0, 0, "alice", "--history", 2, data=user.data).wait_ready()
+    assert user.texts(history=True) == ["another ZEBRA", "the end"]
+    leave_at_once(user)
+
+
 def test_plain_output_has_posts_only_on_stdout_and_shows_lines_of_a_post_as_one(
     crowd: Crowd,
 ) -> None:
@@ -507,6 +541,130 @@ def test_a_reader_that_goes_away_ends_selchat_without_a_word(crowd: Crowd) -> No
     piped.say("three")
     piped.wait_end()
     assert all(line.startswith("selchat: ") for line in piped.error_lines)
+
+
+# ---------------------------------------------------------------- the room, its links
+
+
+def told(process: Process, command: str, answer: str) -> str:
+    """The notice or error with `answer` in it that `command` leads to."""
+    before = len(process.all_events)
+
+    def found() -> list[str]:
+        new = [event for event in process.all_events[before:] if "text" in event]
+        return [event["text"] for event in new if answer in event["text"]]
+
+    process.say(command)
+    process._crowd.wait(found, f"{command} says {answer}")
+    return found()[0]
+
+
+def row_of(table: str, name: str) -> list[str]:
+    (row,) = [line for line in table.splitlines() if line.split()[0] == name]
+    return re.split(r"  +", row)
+
+
+def test_who_and_peers_and_net_tell_of_the_members_and_the_links(crowd: Crowd) -> None:
+    hub = crowd.start(0, 0, "hub").wait_ready()
+    friend = crowd.start(0, hub.port, "friend")
+    gone = crowd.start(0, hub.port, "gone")
+    crowd.wait_linked(hub, friend, gone)
+    friend.say("hello")
+    gone.say("goodbye")
+    crowd.wait(lambda: len(hub.texts()) == 2, "both have spoken")
+    leave(gone)
+    crowd.wait(lambda: gone.id not in hub.linked(), "it is gone")
+    who = told(hub, "/who", "last said")
+    assert row_of(who, "hub")[1:3] == [hub.id[:8], "you"]
+    assert row_of(who, "friend")[1:3] == [friend.id[:8], "linked"]
+    assert re.fullmatch(r"left (just now|.+ ago)", row_of(who, "gone")[2])
+    assert row_of(who, "hub")[3] == "never"
+    assert re.fullmatch("just now|.+ ago", row_of(who, "gone")[3])
+    _name, id, address, call, trip, heard, size, behind = row_of(
+        told(hub, "/peers", "round trip"), "friend"
+    )
+    assert (id, address, call, behind) == (
+        friend.id[:8],
+        f"127.0.0.1:{friend.port}",
+        "called us",
+        "nobody",
+    )
+    assert re.fullmatch(r"(under 1|\d+) ms", trip) and re.fullmatch("just now|.+ ago", heard)
+    assert re.fullmatch(r"[\d.]+ (B|KiB) / [\d.]+ (B|KiB)", size)
+    assert row_of(told(friend, "/peers", "round trip"), "hub")[3] == "we called"
+    net = told(hub, "/net", "linked to friend; a round trip takes up to ")
+    assert f"others can link to you at 127.0.0.1:{hub.port}" in net
+    leave(friend)
+    leave_at_once(hub)
+
+
+def test_net_says_what_is_wrong_where_nobody_is_linked(crowd: Crowd) -> None:
+    (port,) = free_ports(1)
+    user = crowd.start(0, port, "user").wait_ready()
+    crowd.wait(lambda: "refused" in "".join(user.notices()), "it has tried")
+    net = told(user, "/net", "linked to nobody: no address that is known leads to a member")
+    assert re.search(
+        rf"127\.0\.0\.1:{port} failed .*: connection refused: nothing listens there", net
+    )
+    assert told(user, "/peers", "linked to nobody") == "linked to nobody yet; /net says why"
+    told(user, f"/connect {user.port}", "is this very node")
+    told(user, "/net", f"127.0.0.1:{user.port} is this very node")
+    leave_at_once(user)
+
+
+def test_who_is_disconnected_stays_so_until_it_is_connected_again(crowd: Crowd) -> None:
+    user = crowd.start(0, 0, "user").wait_ready()
+    other = crowd.start(0, user.port, "other")
+    third = crowd.start(0, user.port, "third")
+    crowd.wait_linked(user, other, third)
+    told(user, "/disconnect other", "no link to other from now on")
+    crowd.wait(lambda: user.linked() == {third.id} == other.linked(), "the link is gone")
+    (down,) = other.events("link", state="down")
+    assert (down["id"], down["reason"]) == (user.id, "its user has ended the link")
+    unwanted = "its user does not want this link"
+    crowd.wait(lambda: unwanted in told(other, "/net", "linked to third"), "it tries in vain")
+    other.say("by way of third")
+    crowd.wait(lambda: user.texts() == ["by way of third"], "what it says comes all the same")
+    assert row_of(told(user, "/who", "last said"), "other")[2] == "disconnected by you"
+    told(user, "/net", "you have disconnected other")
+    assert other.id not in user.linked()
+    user.say(f"/connect {other.port}")
+    crowd.wait_linked(user, other)
+    told(user, f"/disconnect 127.0.0.1:{other.port}", "no link to other")
+    crowd.wait(lambda: user.linked() == {third.id}, "an address will do as well")
+    for text, answer in (
+        ("nobody", "nobody here is called"),
+        ("user", "that is you"),
+        ("", "usage"),
+    ):
+        told(user, f"/disconnect {text}", answer)
+    leave(other, third, user)
+
+
+def test_a_new_name_counts_from_there_until_the_end(crowd: Crowd) -> None:
+    reader = crowd.start(0, 0, "reader").wait_ready()
+    user = crowd.start(0, reader.port, "old", data="user")
+    crowd.wait_linked(user, reader)
+    user.say("one")
+    told(user, "/nick new name", "you are called new name now")
+    user.say("two")
+    told(user, "/nick", "usage: /nick NAME")
+    told(user, "/nick " + "€" * (protocol.MAX_NAME_BYTES // 3 + 1), "too long")
+    user.say("three")
+    crowd.wait(lambda: len(reader.texts()) == 3, "all is there")
+    assert [event["name"] for event in reader.events("message")] == ["old", "new name", "new name"]
+    assert "new name" in told(reader, "/who", "last said")
+    late = crowd.start(0, user.port, "late")
+    crowd.wait_linked(late, user)
+    assert late.events("link", id=user.id, name="new name")
+    leave(user)
+    again = crowd.start(0, reader.port, "old", data="user")
+    crowd.wait_linked(again, reader)
+    again.say("four")
+    crowd.wait(lambda: len(reader.texts()) == 4, "the last one, too")
+    assert reader.events("message", text="four")[0]["name"] == "old"
+    leave(again)
+    leave_at_once(reader, late)
 
 
 # ---------------------------------------------------------------- the address book
@@ -824,9 +982,11 @@ def test_idle_nodes_wake_up_for_a_heartbeat_and_nothing_else(background: Backgro
 
 
 def wait_for_rows(crowd: Crowd, terminal: TerminalProcess, above: str, prompt: str) -> None:
+    """The prompt is the last row; above it are the status, and the conversation."""
+
     def shown() -> bool:
         rows = terminal.rows
-        return len(rows) > 1 and rows[-2].endswith(above) and rows[-1] == prompt
+        return len(rows) > 2 and rows[-3].endswith(above) and rows[-1] == prompt
 
     crowd.wait(shown, f"{above!r} above {prompt!r}")
 
@@ -844,15 +1004,16 @@ def test_posts_that_arrive_do_not_tear_the_line_that_is_being_typed(crowd: Crowd
         assert (ann.screen.cursor.x, ann.screen.cursor.y) == (6 + len(typed), len(ann.rows) - 1)
     friend.say(*(f"post {n}" for n in range(3, 40)))
     friend.write("\x1b[2J\x07boom\n")
-    crowd.wait(lambda: "boom" in ann.rows[-2], "all is shown")
-    assert ann.rows[-1] == "ann › half a li"
-    shown = [re.fullmatch(r"\d\d:\d\d:\d\d friend: post (\d+)", row) for row in ann.rows[:-2]]
+    crowd.wait(lambda: "boom" in ann.rows[-3], "all is shown")
+    assert ann.rows[-2:] == ["open · 1 linked", "ann › half a li"]
+    shown = [re.fullmatch(r"\d\d:\d\d:\d\d friend: post (\d+)", row) for row in ann.rows[:-3]]
     assert [found and int(found[1]) for found in shown] == list(range(40 - len(shown), 40))
     assert len(ann.rows) == ROWS
     ann.write("ne\r")
     crowd.wait(lambda: friend.texts() == ["half a line"], "it is said, whole")
     crowd.wait(lambda: ann.rows[-1] == "ann ›", "and gone from the prompt")
-    assert ann.rows[-2].endswith("ann › half a line")
+    assert ann.rows[-3].endswith("ann › half a line")
+    crowd.wait(lambda: ann.rows[-2] == "open · 1 linked · your last: arrived", "its state is shown")
     ann.write("\x04")
     assert ann.wait_end() == 0
     leave_at_once(friend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from tests.shown import (
     has_controls,
     nasty,
 )
-from text import harmless, label
+from text import break_rows, cells_of, clusters, edges, harmless, label
 
 
 def test_ordinary_text_is_not_even_copied() -> None:
@@ -57,13 +59,20 @@ def test_emoji_of_several_parts_and_joiners_stay_whole() -> None:
 def test_more_marks_on_one_letter_than_any_script_needs_are_cut() -> None:
     assert harmless("a" + "\u0301" * 4 + "b") == "a" + "\u0301" * 4 + "b"
     assert harmless("a" + "\u0301" * 900 + "b") == "a" + "\u0301" * 4 + "\ufffdb"
-    assert harmless("a" + "\u200d" * 900) == "a" + "\u200d" * 4 + "\ufffd"
+    assert harmless("ش" + "\u200d" * 900) == "ش" + "\u200d" * 4 + "\ufffd"
+
+
+@pytest.mark.parametrize("hidden", "\u034f\u180b\u200c\u200d\ufe00\ufe0f\U000e0100")
+def test_what_can_not_be_seen_is_shown_where_it_has_no_use(hidden: str) -> None:
+    for before in ("", "a", "e\u0301", "\n", "; "):
+        shown = harmless(before + hidden + "b", multiline=True)
+        assert shown == before + "\ufffd" + "b"
 
 
 def test_the_quick_look_passes_nothing_that_the_close_look_would_replace() -> None:
     for code in range(0x110000):
         character = chr(code)
-        if not text_module._SUSPICIOUS.search(character):
+        if not text_module._suspicious().search(character):
             assert text_module._stand_in(character) == character
             assert not text_module._is_mark(character)
 
@@ -74,6 +83,67 @@ def test_no_text_keeps_a_control_character(text: str) -> None:
     assert not has_controls(harmless(text, multiline=True), allowed="\n")
     harmless(text).encode()  # no surrogate is left
     assert harmless(harmless(text)) == harmless(text)
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        "a", "世", "🙂", "\t", "\n", "e\u0301", "e\u0301\u0323", "❤\ufe0f", "1\ufe0f\u20e3", "👍🏽",
+        "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈", "🙂\u200d↔\ufe0f", "🏃🏽\u200d♀\ufe0f", "🇩🇪", "한",
+        "\u1112\u1161\u11ab", "\u1112\u1112\u1161", "\u1112가", "น้ำ"[:2], "क्", "\u0301",
+    ],
+)  # fmt: skip
+def test_what_a_person_sees_as_one_character_is_one(cluster: str) -> None:
+    for before in ("", "x", "🙂", "🇫🇷", "\n", "\t"):
+        if cluster != "\u0301" or before in ("", "\n"):
+            assert clusters(before + cluster + "x")[-2:] == [cluster, "x"]
+
+
+def test_flags_in_a_row_are_told_apart() -> None:
+    assert clusters("🇩🇪🇫🇷🇬") == ["🇩🇪", "🇫🇷", "🇬"]
+    assert clusters("🇬x🇩🇪") == ["🇬", "x", "🇩🇪"]
+
+
+def test_a_joiner_joins_no_letters() -> None:
+    assert clusters("می\u200cخو") == ["م", "ی\u200c", "خ", "و"]
+    assert clusters("क्\u200dष") == ["क्\u200d", "ष"]
+
+
+def test_ordinary_text_is_cut_at_each_character() -> None:
+    assert clusters("Grüße 世界\n🙂") == list("Grüße 世界\n🙂")
+    assert clusters("") == []
+
+
+def test_the_quick_look_for_clusters_overlooks_none() -> None:
+    for code in range(0x110000):
+        character = chr(code)
+        if not text_module._joining().search(character):
+            for before in ("a", "🙂", "\t", "\ufeff"):
+                assert not text_module._join(before, character)
+
+
+@given(nasty)
+def test_clusters_are_the_text_and_none_begins_with_a_mark(text: str) -> None:
+    found = clusters(text)
+    assert "".join(found) == text and "" not in found
+    for before, after in pairwise(found):
+        assert before == "\n" or not text_module._is_mark(after[0])
+        assert "\n" not in before or before == "\n"
+    assert sorted(set(edges(text))) == list(edges(text))
+
+
+@given(nasty)
+def test_where_a_text_is_cut_it_is_harmless_in_the_same_way(text: str) -> None:
+    for multiline in (False, True):
+        whole = harmless(text, multiline=multiline)
+        assert "".join(harmless(part, multiline=multiline) for part in clusters(text)) == whole
+
+
+@pytest.mark.parametrize(
+    "text", ["🇩", "🇩🇪", "1\ufe0f\u20e3", "❤\ufe0f", "👍🏽", "\u1112\u1161\u11ab"]
+)
+def test_what_some_terminal_shows_two_cells_wide_has_two_cells_at_least(text: str) -> None:
+    assert cells_of(text) >= 2
 
 
 def test_a_name_is_shown_as_it_is() -> None:
@@ -103,3 +173,47 @@ def test_no_name_keeps_a_control_character_or_outgrows_its_cells(name: str, clas
     assert not has_controls(shown)
     assert shown.strip()
     assert text_module.cells_of(shown) <= text_module.NAME_CELLS + len("~a1a1")
+
+
+@given(st.text(st.sampled_from("x y  "), max_size=60), st.integers(1, 20))
+def test_plain_text_is_broken_where_all_other_text_is(line: str, cells: int) -> None:
+    assert break_rows(line, cells) == break_rows(line.replace("x", "é"), cells)
+
+
+def rows_of(line: str, cells: int) -> list[str]:
+    return [line[start:end] for start, end in pairwise([0, *break_rows(line, cells), len(line)])]
+
+
+@pytest.mark.parametrize(
+    ("line", "cells", "rows"),
+    [
+        ("one two three", 8, ["one two ", "three"]),
+        ("one two", 7, ["one two"]),
+        ("abcdefgh", 3, ["abc", "def", "gh"]),
+        ("世界", 3, ["世", "界"]),
+        ("ab 👩\u200d👩\u200d👧!", 6, ["ab ", "👩\u200d👩\u200d👧", "!"]),
+        ("abc👩\u200d👩", 6, ["abc", "👩\u200d👩"]),
+        ("👩\u200d👩\u200d👧", 4, ["👩\u200d👩\u200d", "👧"]),
+    ],
+)
+def test_a_line_is_broken_after_spaces_and_inside_of_no_character_that_fits_a_row(
+    line: str, cells: int, rows: list[str]
+) -> None:
+    assert rows_of(line, cells) == rows
+
+
+broken = st.text(st.sampled_from("ab  世é\u0301\u200d👩🏽🇩❤\ufe0f"), max_size=40)
+
+
+@given(broken, st.integers(2, 12))
+def test_all_rows_of_a_line_fit_and_tear_no_character_that_could_be_whole(
+    line: str, cells: int
+) -> None:
+    rows = rows_of(line, cells)
+    assert "".join(rows) == line
+    assert all(cells_of(row.rstrip(" ")) <= cells for row in rows)
+    at = 0
+    for row in rows[:-1]:
+        at += len(row)
+        part = next((p for p in pairwise(edges(line)) if p[0] < at < p[1]), None)
+        assert part is None or cells_of(line[part[0] : part[1]]) > cells

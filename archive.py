@@ -1,0 +1,126 @@
+"""The archive: what was said, found again.
+
+Everything here may take long, because a journal may hold a million posts; so it is done in
+*errands* (errands.py), step by step between the turns of the loop. What is found is bounded:
+it has to be held, and shown, at once.
+
+Lives here: entries to posts, and which posts are asked for. Never here: what was typed, how
+anything looks, clocks, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import protocol
+import search
+from errands import Errand
+from feed import bytes_of
+from journal import Journal
+from output import Message
+from protocol import Entry, Log, RemoteError
+
+# Of all that is found at once, 40,000 lines: text and names in characters, and that.
+FOUND_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """Posts in the room's order. `more`: there are others, older ones."""
+
+    messages: list[Message]
+    more: bool
+
+
+def refs_of(entry: Entry, posts: int) -> list[str]:
+    """One name for each post in an entry, the same on every member."""
+    start = f"{entry.author[:8].hex()}-{entry.log[32:].hex()}-{entry.seq}"
+    return [f"{start}-{index}" for index in range(posts)]
+
+
+def messages_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> list[Message]:
+    """The posts in an entry, with the name that its author has now."""
+    if entry.kind != protocol.POSTS:
+        return []
+    try:
+        texts = protocol.unpack_posts(entry.body)
+    except RemoteError:
+        return []  # signed, so kept and passed on, but there is nothing in it to show
+    id = entry.author.hex()
+    return [
+        Message(ref, id, name or "", entry.time_ms, text, history, own)
+        for ref, text in zip(refs_of(entry, len(texts)), texts, strict=True)
+    ]
+
+
+class Archive:
+    """All that was said in a room, for the member `me`."""
+
+    def __init__(
+        self, journal: Journal, index_path: Path, me: bytes, hidden: Container[str] = ()
+    ) -> None:
+        """`hidden`: ids of members of whom nothing is shown."""
+        self._journal, self._me, self._hidden = journal, me, hidden
+        self._index = search.Index(index_path, journal)
+
+    def last(
+        self, posts: int, *, authors: frozenset[bytes] | None = None, since_ms: int | None = None
+    ) -> Errand[Found]:
+        """The last posts, of these authors, said no earlier than `since_ms`. `more` is only
+        said where what was asked for is too much at once.
+
+        It goes by the time that is shown with a post, so that a wrong clock adds or hides its
+        owner's posts only. No entry comes before its own time in the room's order: that is
+        where it ends."""
+        earliest_ms = since_ms or 0
+
+        def wanted(log: Log, seq: int) -> int:
+            return seq if authors is None or log[: protocol.MEMBER_BYTES] in authors else 0
+
+        entries = self._journal.in_order(newest_first=True, since_ms=earliest_ms, wanted=wanted)
+        return (yield from self._newest(entries, posts, lambda m: m.time_ms >= earliest_ms))
+
+    def search(self, words: tuple[str, ...], posts: int) -> Errand[Found]:
+        """The last posts that hold all of `words` (search.words_of)."""
+        parts = yield from self._index.parts(words)
+        entries = self._journal.in_order(newest_first=True, wanted=parts.newest)
+        found = yield from self._newest(
+            entries, posts + 1, lambda message: search.holds(message.text, words)
+        )
+        older = max(len(found.messages) - posts, 0)
+        return Found(found.messages[older:], found.more or older > 0)
+
+    def catch_up(self) -> Errand[None]:
+        """Makes the next searches quicker; to be done after one. May be stopped."""
+        return (yield from self._index.catch_up())
+
+    def all(self) -> Generator[list[Message], None, None]:
+        """Everything, oldest first, by the entry; now and then nothing for a while."""
+        for entry in self._journal.in_order(newest_first=False):
+            yield self._messages(entry) if entry else []
+
+    def _messages(self, entry: Entry) -> list[Message]:
+        if entry.author.hex() in self._hidden:
+            return []
+        name = self._journal.name_of(entry.author)
+        return messages_of(entry, name, history=True, own=entry.author == self._me)
+
+    def _newest(
+        self, entries: Iterator[Entry | None], posts: int, fits: Callable[[Message], bool]
+    ) -> Errand[Found]:
+        """As many as are asked for of those that fit, out of `entries`, newest first."""
+        found: list[Message] = []
+        room = FOUND_BYTES
+        for entry in entries if posts > 0 else ():
+            yield None
+            for message in reversed(self._messages(entry)) if entry else ():
+                if fits(message):
+                    room -= bytes_of(message)
+                    if room < 0:
+                        return Found(found[::-1], more=True)
+                    found.append(message)
+                    if len(found) >= posts:
+                        return Found(found[::-1], more=False)
+        return Found(found[::-1], more=False)
