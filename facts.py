@@ -91,16 +91,6 @@ class NetFacts(NamedTuple):
     missing: int  # entries that peers have, and we have not
 
 
-class StatusFacts(NamedTuple):
-    """What a status line says. Cheap enough for each turn."""
-
-    linked: int
-    round_trip_s: float | None  # of the furthest peer
-    missing: int  # entries that peers have, and we have not
-    confirmed: int  # members that have all of ours on disk
-    audience: int  # members that were linked since we run
-
-
 class _Last(NamedTuple):
     """The last entry of an author."""
 
@@ -283,18 +273,6 @@ def missing(mesh: Mesh) -> int:
         for log, count in _ahead(mesh, link).items():
             most[log] = max(count, most.get(log, 0))
     return sum(most.values())
-
-
-def status(mesh: Mesh) -> StatusFacts:
-    audience = mesh.audience()
-    trips = [link.round_trip_s for link in mesh.members.values() if link.round_trip_s is not None]
-    return StatusFacts(
-        linked=len(mesh.members),
-        round_trip_s=max(trips, default=None),
-        missing=missing(mesh),
-        confirmed=sum(audience.values()),
-        audience=len(audience),
-    )
 
 
 # ---------------------------------------------------------------- the whole

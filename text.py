@@ -165,14 +165,6 @@ def first_cells(text: str, cells: int) -> str:
     return text
 
 
-def last_cells(text: str, cells: int) -> str:
-    for index in range(len(text) - 1, -1, -1):
-        cells -= _character_cells(text[index])
-        if cells < 0:
-            return text[index + 1 :]
-    return text
-
-
 def break_rows(line: str, cells: int) -> list[int]:
     """Where to break a line (no line break in it) into rows of so many cells: after a space, or
     else between characters as a person sees them, or where one is wider than a row, inside of

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
-
 import events
 import facts
 import net
 import protocol
 from events import AddressLearned, LinkClosed, LinkOpened, LinkSecured, MessageReceived, RunStored
 from facts import MemberFacts, Sightings
-from protocol import Entries, Fork, Have, Head, Hello, Peer, Peers, Ping, Pong
+from protocol import Entries, Fork, Have, Head, Hello, Peer, Peers, Ping
 from tests.simulator import sign
 from tests.test_mesh import ANN_LOG, BOB, BOB_LOG, MY_LOG, ZOE, ZOE_AT, ZOE_LOG, Script
 from tests.test_node import ANN, ANN_AT, ME, Bench, Line, post
@@ -65,19 +63,6 @@ def test_a_branch_that_is_never_taken_is_not_missing() -> None:
     script.link(ZOE, 1, Head(ANN_LOG, 9))
     assert facts.behind(script.mesh, script.mesh.members[ZOE])[1] == 0
     assert facts.missing(script.mesh) == 0
-
-
-def test_a_status_line_has_its_numbers() -> None:
-    script = Script(frontier={MY_LOG: 2})
-    assert facts.status(script.mesh) == (0, None, 0, 0, 0)
-    script.link(ANN, 1, Head(MY_LOG, 2))
-    script.link(ZOE, 2, Head(MY_LOG, 1), Head(BOB_LOG, 3))
-    script.do(events.RoundTripsAsked())
-    script.now += 0.25
-    script.do(MessageReceived(1, Pong()))
-    status = facts.status(script.mesh)
-    assert status._replace(round_trip_s=None) == (2, None, 3, 1, 2)
-    assert status.round_trip_s == pytest.approx(0.25)
 
 
 # ---------------------------------------------------------------- links and members
