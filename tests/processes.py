@@ -292,6 +292,14 @@ class TerminalProcess(Process):
             os.close(self._master)
 
 
+def _as_from_a_shell() -> None:
+    """Its terminal is the controlling one, and no signal is ignored: what a script has begun with
+    `&`, as it may have these tests, ignores Ctrl-C, and so does all that this begins."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 class Crowd:
     """All the processes that one test has started, in one folder of their own."""
 
@@ -378,7 +386,7 @@ class Crowd:
             env=self._environment | ({"PYTHONPATH": str(ROOT)} if command else {}),
             cwd=self.folder,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_from_a_shell,
         )
         process = TerminalProcess(self, popen, folder, master, slave, before, show)
         self.processes.append(process)
