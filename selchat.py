@@ -314,10 +314,15 @@ class Session:
 
 
 def _size() -> tuple[int, int]:
+    """Columns and rows; 0 where they are not known. COLUMNS counts more than the terminal."""
     try:
-        return tuple(os.get_terminal_size(1))  # type: ignore[return-value]
+        columns, rows = os.get_terminal_size(1)
     except OSError:
-        return (0, 0)
+        columns, rows = 0, 0
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdecimal() and len(wanted) < 5:
+        columns = int(wanted) or columns
+    return columns, rows
 
 
 # ---------------------------------------------------------------- the command line

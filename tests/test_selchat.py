@@ -20,6 +20,7 @@ from subprocess import DEVNULL
 import pytest
 
 import protocol
+import selchat
 from identity import Identity, open_room
 from tests.processes import ROWS, SELCHAT, Crowd, Process, TerminalProcess, free_ports
 
@@ -989,6 +990,18 @@ def wait_for_rows(crowd: Crowd, terminal: TerminalProcess, above: str, prompt: s
         return len(rows) > 2 and rows[-3].endswith(above) and rows[-1] == prompt
 
     crowd.wait(shown, f"{above!r} above {prompt!r}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "columns"),
+    [("", 80), ("30", 30), ("0", 80), ("-5", 80), ("99999", 80), ("wide", 80), ("²", 80)],
+)
+def test_columns_from_the_environment_count_more_than_those_of_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, columns: int
+) -> None:
+    monkeypatch.setattr("os.get_terminal_size", lambda descriptor: os.terminal_size((80, 24)))
+    monkeypatch.setenv("COLUMNS", wanted)
+    assert selchat._size() == (columns, 24)
 
 
 def test_posts_that_arrive_do_not_tear_the_line_that_is_being_typed(crowd: Crowd) -> None:
