@@ -84,7 +84,7 @@ def in_a_post(user: User, before: str) -> Candidates:
     mention = _MENTION.search(before)
     if mention:
         return mention.start(), [f"@{label} " for label in names(user, mention[1])[1]]
-    start = len(before.rstrip("\n")) and max(before.rfind(space) for space in " \n") + 1
+    start = max(before.rfind(space) for space in " \n") + 1
     end = " " if start else ": "
     typed = before[start:]
     return start, [f"{label}{end}" for label in names(user, typed)[1]] if typed else []

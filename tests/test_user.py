@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import protocol
-from errands import Errand
 from events import ShowPosts
 from journal import Journal
 from output import Message
@@ -82,11 +81,6 @@ def say(user: User, *texts: str) -> None:
     for text in texts:
         user.post(text)
     user._end_turn()
-
-
-def finish(errand: Errand[None]) -> None:
-    for _ in errand:
-        continue
 
 
 def test_posts_wait_for_an_output_that_stands_still_and_come_once_and_in_order(
