@@ -20,6 +20,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import selectors
 import subprocess
 import sys
@@ -116,6 +117,10 @@ class Typist:
                 delays.append(1000 * (now - self._waiting.pop(0)[1]))
         return delays
 
+    def wait(self, seconds: float) -> None:
+        """Until there is something to read, but no longer than this."""
+        select.select([self.master], [], [], seconds)
+
     def cpu_s(self) -> float:
         return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
 
@@ -124,8 +129,8 @@ class Typist:
             os.write(self.master, b"\x15/quit\r")
             end = time.perf_counter() + PATIENCE_S
             while self._process.poll() is None and time.perf_counter() < end:
+                self.wait(0.01)
                 self.read()
-                time.sleep(0.01)
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -242,8 +247,8 @@ def main() -> int:
             while b"1 linked" not in typist.seen:
                 if time.perf_counter() > end:
                     sys.exit(f"they are not linked: {typist.seen!r}")
+                typist.wait(0.01)
                 typist.read()
-                time.sleep(0.01)
             tell("quiet", run_part(typist, flood, QUIET_S, 0, random))
             p99 = tell("flood", run_part(typist, flood, args.seconds, args.rate, random))
         finally:
