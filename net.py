@@ -72,6 +72,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._always: dict[int, Callable[[int], None]] = {}
         self._waited: dict[int, int] = {}  # turns that had no time for a ready descriptor
+        self._soon: list[Callable[[], None]] = []
         self._stopped = False
 
     def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
@@ -88,6 +89,10 @@ class Loop:
     def unwatch(self, descriptor: int) -> None:
         if self._always.pop(descriptor, None) is None and descriptor in self._selector.get_map():
             self._selector.unregister(descriptor)  # to unwatch twice is allowed
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls it in the next turn: for what must not happen in the middle of this one."""
+        self._soon.append(call)
 
     def watch_signals(self, numbers: Sequence[int], ready: Callable[[int], None]) -> None:
         """`ready(number)` is called in a turn of the loop, never in between."""
@@ -131,6 +136,9 @@ class Loop:
                 self._stopped = False
                 return
             ready = self._selector.select(self._timeout_s(deadline()))
+            soon, self._soon = self._soon, []
+            for call in soon:
+                call()
             ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
             end = self.now() + TURN_S
             taken = 0
@@ -141,14 +149,14 @@ class Loop:
             late = [key.fd for key, _ in ready[taken:]]
             self._waited = {fd: self._waited.get(fd, 0) + 1 for fd in late}
             self.wakeups += 1
-            for call in list(self._always.values()):
-                call(READ)
+            for always in list(self._always.values()):
+                always(READ)
             due = deadline()
             if due is not None and due <= self.now():
                 on_deadline()
 
     def _timeout_s(self, due: float | None) -> float | None:
-        if self._always:
+        if self._always or self._soon:
             return 0.0
         return None if due is None else min(max(0.0, due - self.now()), MAX_SLEEP_S)
 

@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "output": {"text"},
     "protocol": set(),
     "rescue": {"journal", "protocol"},
+    "resolver": {"addresses", "net"},
     "lines": set(),
     "roster": {"facts", "text"},
     "look": {"text"},

@@ -534,6 +534,21 @@ def test_what_a_long_turn_had_no_time_for_comes_first_in_the_next() -> None:
     assert sorted(called[:3]) == sorted(called[3:]) == [0, 1, 2]
 
 
+def test_what_is_to_come_soon_comes_in_the_next_turn_and_what_it_asks_for_in_the_one_after() -> (
+    None
+):
+    loop, got = Loop(), list[tuple[str, int]]()
+
+    def call() -> None:
+        got.append(("one", loop.wakeups))
+        loop.soon(lambda: got.append(("two", loop.wakeups)))
+
+    loop.soon(call)
+    assert got == []
+    run_until(loop, lambda: len(got) == 2)
+    assert got == [("one", 0), ("two", 1)]
+
+
 def test_a_later_watch_replaces_the_earlier_one() -> None:
     loop, got = Loop(), []
     with pipe() as (reader, writer):
