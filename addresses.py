@@ -168,15 +168,49 @@ def _ipv6(host: str, text: str) -> str:
     return str(parsed.ipv4_mapped or parsed)
 
 
-def is_loopback(address: Address) -> bool:
-    """Whether the address can't leave this machine. A host name could: it doesn't count."""
+# How far an address reaches, from nowhere beyond this machine to everywhere.
+THIS_MACHINE, THIS_LINK, PRIVATE, EVERYWHERE = range(4)
+
+
+def scope_of(address: Address) -> int | None:
+    """How far an address reaches. None for a host name, for no single machine's address, and for
+    what is no address in its one spelling."""
     import ipaddress
 
     try:
         host = ipaddress.ip_address(address.host)
     except ValueError:
-        return address.host == "localhost"
-    return (getattr(host, "ipv4_mapped", None) or host).is_loopback
+        return None
+    if str(host) != address.host or host.is_multicast or host.is_unspecified:
+        return None
+    if host.version == 4 and int(host) >> 24 in (0, 255):
+        return None  # "this network", and everybody on it
+    if host.is_loopback:
+        return THIS_MACHINE
+    if host.is_link_local:
+        return THIS_LINK
+    if host.is_global:
+        return EVERYWHERE
+    return None if host.is_reserved else PRIVATE
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether the address can't leave this machine. A host name could: it doesn't count."""
+    return address.host == "localhost" or scope_of(_plain(address)) == THIS_MACHINE
+
+
+def _plain(address: Address) -> Address:
+    """In its one spelling, if it has one."""
+    try:
+        return parse_address(str(address))
+    except BadAddress:
+        return address
+
+
+def is_name(address: tuple[str, int]) -> bool:
+    """Whether its host is a name that has to be looked up."""
+    host = address[0]
+    return ":" not in host and not _NUMBER_AT_END.fullmatch(host)
 
 
 def _words(raw: str) -> tuple[list[str], str]:

@@ -25,6 +25,7 @@ from contacts import show
 from doctor import CLOCK_S, ago, diagnose, entries, size, span
 from errands import Errand
 from feed import SHOW_BYTES, bytes_of
+from rooms import RoomError
 from settings import BELLS, MAX_HIDDEN
 
 if TYPE_CHECKING:
@@ -224,6 +225,16 @@ def _address_of(argument: str) -> Address | None:
         return None
 
 
+def _invite(user: User, argument: str) -> None:
+    try:
+        line = user.invite()
+    except (RoomError, OSError) as error:
+        user.output.error(str(error))
+        return
+    user.output.info([line])
+    user.output.notice("who has this line can read the room, and all that was ever said in it")
+
+
 def _connect(user: User, argument: str) -> None:
     address = _address_of(argument)
     there = facts.member_at(user.node, address) if address else None
@@ -403,6 +414,8 @@ COMMANDS = {
         ("peers", "/peers", "who is linked to this node, and how well", _peers,
             completion.nothing),
         ("net", "/net", "what is right and what is wrong with the links, and why", _net,
+            completion.nothing),
+        ("invite", "/invite", "a line to give to whoever is to join this room", _invite,
             completion.nothing),
         ("connect", "/connect ADDRESS", "link to PORT or HOST:PORT as well", _connect,
             completion.addresses),

@@ -14,9 +14,17 @@ EXPLORING. A room whose network was cut in two for long may have enough links on
 So from time to time a node with enough links and spares dials any of these all the same; if
 it has many, the mesh ends another link for it: which also mixes the graph.
 
-WHO COMES FIRST. What a user named is dialed until it answers, and as long as there are not
-enough links, for ever. Then comes where a peer has found somebody: half of the places are
-kept for that, so that a book full of dead addresses keeps nobody waiting.
+NAMES. The host of an address may be a name. To dial it is to look it up; what that leads to is
+dialed like what a peer told of. As long as it leads to nobody who is linked, it is looked up again:
+who is there may have moved.
+
+AN END. What a user named is dialed until it answers, and as long as there are not enough links,
+for ever, but ever more rarely. What nobody answers at for a day, while others can be reached, is
+let go.
+
+WHO COMES FIRST. What a user named is dialed at once. Then comes where a peer has found
+somebody: half of the places are kept for that, so that a book full of dead addresses keeps nobody
+waiting.
 
 Lives here: what is known of addresses, back-off, whom to dial next. Never here: links,
 messages, I/O, `time`, the global `random`.
@@ -28,13 +36,27 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from events import Action, Address, OpenLink, RememberAddress, ShowNotice
+from addresses import is_name
+from events import (
+    Action,
+    Address,
+    ForgetAddress,
+    LookUpName,
+    OpenLink,
+    RememberAddress,
+    ShowNotice,
+)
 
 # Dialing again: doubling from the first to the second, a random half of it off. What a
-# person named is worth asking four times a minute; what was only heard of is not.
+# person named is worth asking four times a minute for an hour; what was only heard of is not.
 BACKOFF_S = 0.25
 BACKOFF_NAMED_S = 15.0
+NAMED_TRIES = 300
+BACKOFF_LATER_S = 120.0
 BACKOFF_OTHERS_S = 600.0
+# An address that nobody named, and that failed so often: for a day. It is let go, unless we are
+# alone: then it may be our own network that is down.
+LOST_TRIES = 200
 # The smaller id dials a member it hears of; the larger one waits this long for that.
 HEARSAY_S = 1.0
 # Dials under way at once to addresses that no person named: a book full of black holes
@@ -69,6 +91,9 @@ class Contact:
     link: int | None = None  # being dialed (-1 until it has a number), or up
     vouched: bool = False  # a peer says that it is linked to who is there
     exploring: bool = False  # dialed though there are enough links
+    via: Contact | None = None  # the name that was looked up to find it
+    leads_to: tuple[Address, ...] = ()  # of a name: what was found
+    said: bool = False  # that it does not answer
     failures: int = 0
     failure: str = ""  # why the last dial that failed did, and when
     failed_at: float = 0.0
@@ -77,6 +102,11 @@ class Contact:
     @property
     def named(self) -> bool:
         return self.source == "you"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether our user named it, or a name that led there."""
+        return self.named or (self.via is not None and self.via.named)
 
 
 class Contacts:
@@ -87,19 +117,19 @@ class Contacts:
         members: Mapping[bytes, object],
         max_links: int,
         random: Random,
-        may_dial: Callable[[Address], bool],
+        may_learn: Callable[[Address, Address | None], bool],
         do: Callable[[Action], None],
         refused: Container[bytes] = (),
     ) -> None:
         """`members`: who is linked now, and `refused`: to whom our user wants no link, kept up
-        to date by the mesh. `may_dial`: whether the room reaches to an address that a peer
-        tells of. `do` takes the actions."""
+        to date by the mesh. `may_learn`: whether an address counts that a peer
+        tells of, who is at that other address (None: the book does). `do` takes the actions."""
         self.known: dict[Address, Contact] = {}
         self._members = members
         self._refused = refused
         self._max_links = max_links
         self._random = random
-        self._is_in_reach = may_dial
+        self._may_learn_from = may_learn
         self._do = do
         self._tries: dict[Address, Contact] = {}  # those with a next_try
         self._spares: dict[Address, Contact] = {}
@@ -114,25 +144,25 @@ class Contacts:
 
     def learn(self, address: Address, source: str, member: bytes | None, now: float) -> None:
         """A person named it, or the address book did. `member` answered there once."""
-        if not (source == "you" or self._may_learn(address)):
+        if not (source == "you" or self._may_learn(address, None)):
             return
         contact = self._learn(address, source, member)
         if contact is not None:
             if contact.named and contact.link is None:
                 contact.proven = False  # a person may know better who is there now
-            contact.failures = 0
+            contact.failures, contact.said = 0, False
             contact.answered = contact.answered or member is not None
             self._want(contact, now)
             # Of a whole book, read at the start, what can't be begun at once is not looked at.
             if contact.named or self._begun < DIALS_AT_ONCE or now >= self._begun_end:
                 self.dial(now)
 
-    def hear(self, told: Iterable[tuple[Address, bytes, float]], now: float) -> None:
-        """A peer is linked to these members, and found each at that address. If links are
-        missing, who is not linked here may be dialed in so many seconds."""
+    def hear(self, told: Iterable[tuple[Address, bytes, float]], over: Address, now: float) -> None:
+        """A peer, who is at `over`, is linked to these members, and found each at that address. If
+        links are missing, who is not linked here may be dialed in so many seconds."""
         missing = self._missing(now)
         for address, member, wait_s in told:
-            if not self._may_learn(address):
+            if not self._may_learn(address, over):
                 continue
             contact = self.known.get(address)
             if contact is None or contact.member != member:
@@ -153,14 +183,40 @@ class Contacts:
     def called_from(self, address: Address, member: bytes, now: float, apart_s: float) -> None:
         """`member` called, and says that it listens there. The others may be about to prove
         that at the same moment: so a random while apart."""
-        contact = self._learn(address, "link", member) if self._may_learn(address) else None
+        learnt = self._may_learn(address, address)
+        contact = self._learn(address, "link", member) if learnt else None
         if contact is not None:
             self._want(contact, now + self._random.uniform(0.0, apart_s))
             self.dial(now)
 
-    def _may_learn(self, address: Address) -> bool:
+    def looked_up(
+        self, address: Address, found: tuple[Address, ...], reason: str, now: float
+    ) -> None:
+        """The name in `address` leads there; or nowhere, for that reason."""
+        name = self.known.get(address)
+        self._dialing.pop(address, None)
+        self._due_at = None
+        if name is None or self._leaving:
+            return
+        name.link = None
+        if not found:
+            name.failure, name.failed_at = reason, now
+            self._failed(name, reason, now)
+            return
+        name.leads_to = found
+        for each in found:
+            contact = self._learn(each, "hearsay", None)
+            if contact is None:
+                break
+            contact.via, contact.vouched = name, True
+            self._want(contact, now)
+        name.failures += 1  # until somebody answers there
+        self._try_later(name, now)
+        self.dial(now)
+
+    def _may_learn(self, address: Address, over: Address | None) -> bool:
         """Of what others say. To look at an address takes longer than all else with it."""
-        return address in self.known or self._is_in_reach(address)
+        return address in self.known or self._may_learn_from(address, over)
 
     def _learn(self, address: Address, source: str, member: bytes | None) -> Contact | None:
         contact = self.known.get(address)
@@ -204,7 +260,21 @@ class Contacts:
         news = (contact.member, contact.proven) != (member, True)
         contact.link, contact.member = link, member
         contact.proven = contact.answered = True
+        name = contact.via
+        if name is not None:
+            name.member, name.failures = member, 0
+            name.proven = name.answered = True
+            self._do(RememberAddress(name.address, name.source, member, answered=True))
         return contact, news
+
+    def is_us(self, address: Address) -> bool:
+        """It was ourselves that answered there; whether our user wants to know."""
+        contact = self.known.setdefault(address, Contact(address, "hearsay"))
+        for each in (contact, contact.via):
+            if each is not None:
+                each.is_self = True
+                self._drop(each)
+        return contact.wanted
 
     def is_up(self, address: Address) -> bool:
         """The dial has led to a link; whether it was begun though there were enough."""
@@ -229,6 +299,9 @@ class Contacts:
         if contact is not None:
             contact.proven = contact.proven and reached
             contact.failure, contact.failed_at = reason, now
+            if contact.via is not None:
+                contact.via.failure, contact.via.failed_at = reason, now
+                self._say_failed(contact.via, reason)
             self._failed(contact, reason, now)
             self._fill(now)
 
@@ -244,17 +317,25 @@ class Contacts:
         hearsay = contact.source == "hearsay" and not contact.answered
         if hearsay and contact.failures >= HEARSAY_TRIES:
             self._forget(contact)
+        elif contact.failures >= LOST_TRIES and self._members and not contact.named:
+            self._forget(contact)
+            self._do(ForgetAddress(contact.address))
         elif self._enough() and not linked and (contact.proven or not contact.named):
             self._put_aside(contact)
         else:
-            self._try_later(contact, reason, now)
+            self._say_failed(contact, reason)
+            self._try_later(contact, now)
 
-    def _try_later(self, contact: Contact, reason: str, now: float) -> None:
-        if contact.named and contact.failures == 1 and not contact.answered:
-            self._do(
-                ShowNotice(f"{show(contact.address)} does not answer yet ({reason}); trying on")
-            )
-        cap = BACKOFF_NAMED_S if contact.named else BACKOFF_OTHERS_S
+    def _say_failed(self, contact: Contact, reason: str) -> None:
+        if contact.named and not contact.answered and not contact.said:
+            contact.said = True
+            text = f"{show(contact.address)} does not answer yet ({reason}); trying on"
+            self._do(ShowNotice(text))
+
+    def _try_later(self, contact: Contact, now: float) -> None:
+        cap = BACKOFF_OTHERS_S
+        if contact.named:
+            cap = BACKOFF_NAMED_S if contact.failures < NAMED_TRIES else BACKOFF_LATER_S
         # The exponent is bounded only so that the power is; the cap comes much earlier.
         wait_s = min(cap, BACKOFF_S * 2.0 ** min(contact.failures, 30))
         self._schedule(contact, now + wait_s * self._random.uniform(0.5, 1.0))
@@ -305,7 +386,8 @@ class Contacts:
             return False
         contact.link = -1
         self._dialing[contact.address] = contact
-        self._do(OpenLink(contact.address))
+        dial = LookUpName if is_name(contact.address) else OpenLink
+        self._do(dial(contact.address))
         return True
 
     def _fill(self, now: float) -> None:
@@ -389,6 +471,8 @@ class Contacts:
         """At which address we have found each of `members` ourselves, if we have."""
         found: dict[bytes | None, Address] = {}
         for contact in self.known.values():
+            if contact.leads_to:
+                continue  # a name is for who typed it: it could lead others to anybody
             if contact.proven and contact.link is not None:
                 found[contact.member] = contact.address  # there it is now
             elif contact.proven:

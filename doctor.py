@@ -128,17 +128,23 @@ def _reachable(facts: NetFacts) -> list[str]:
     if not facts.port:
         return ["nobody can link to you: this node does not listen; start it with a port"]
     at = show((facts.host, facts.port))
-    found = [peer for peer in facts.peers if peer.finds_us is not None]
+    found = {peer.label: peer.finds_us for peer in facts.peers if peer.finds_us is not None}
     if found:
-        return [f"others can link to you at {at}: {_listed(peer.label for peer in found)} did"]
+        where = " and ".join(map(show, list(dict.fromkeys(found.values()))[:MOST_NAMED]))
+        return [f"others can link to you at {where}: {_listed(found)} did"]
     if facts.was_called:
         return [f"others can link to you at {at}: you were called"]
     if facts.peers:
         return [
             f"nobody has linked to you at {at} yet, all links go out from here: either nobody "
-            "has tried, or a firewall keeps them out"
+            f"has tried, or a router or firewall keeps them out{_seen(facts.peers)}"
         ]
     return [f"listening on {at}; nobody has called yet"]
+
+
+def _seen(peers: tuple[PeerFacts, ...]) -> str:
+    hosts = list(dict.fromkeys(peer.sees_us for peer in peers if peer.sees_us))
+    return f"; they see you at {_listed(hosts)}" if hosts else ""
 
 
 # ---------------------------------------------------------------- dials

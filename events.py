@@ -29,6 +29,14 @@ class AddressLearned(NamedTuple):
     member: bytes | None = None
 
 
+class NameLookedUp(NamedTuple):
+    """LookUpName was done: the host of `address`, a name, has these addresses; or none, and why."""
+
+    address: Address
+    found: tuple[Address, ...]
+    reason: str = ""
+
+
 class LinkOpened(NamedTuple):
     """A link has begun: `address` is being dialed, or has called us."""
 
@@ -162,6 +170,7 @@ class Left(NamedTuple):
 
 Event = (
     AddressLearned
+    | NameLookedUp
     | LinkOpened
     | LinkSecured
     | MessageReceived
@@ -188,6 +197,12 @@ Event = (
 
 
 class OpenLink(NamedTuple):
+    address: Address
+
+
+class LookUpName(NamedTuple):
+    """Answered by NameLookedUp."""
+
     address: Address
 
 
@@ -240,6 +255,12 @@ class KeepFork(NamedTuple):
     proof: Fork
 
 
+class ForgetAddress(NamedTuple):
+    """The address book needs it no longer."""
+
+    address: Address
+
+
 class RememberAddress(NamedTuple):
     """For the address book. `answered`: `member` was there just now."""
 
@@ -282,6 +303,7 @@ class ShowNotice(NamedTuple):
 
 Action = (
     OpenLink
+    | LookUpName
     | CloseLink
     | SendMessage
     | SendEntries
@@ -290,6 +312,7 @@ Action = (
     | SyncJournal
     | KeepFork
     | RememberAddress
+    | ForgetAddress
     | ShowPosts
     | ShowLink
     | ShowConfirmed

@@ -44,6 +44,7 @@ class PeerFacts(NamedTuple):
     lacks: int  # entries that we hold, and have not sent to it yet
     ahead: int  # entries that it holds, and we have not got yet
     finds_us: Address | None  # where it has called us itself
+    sees_us: str  # at which host; "" if it does not say
 
 
 class MemberFacts(NamedTuple):
@@ -243,6 +244,7 @@ def of_peers(node: Node, now: float) -> list[PeerFacts]:
                 lacks,
                 ahead,
                 link.finds_us,
+                link.hello.seen if link.hello is not None else "",
             )
         )
     return found

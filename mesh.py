@@ -13,6 +13,10 @@ nodes, the one dialed by the smaller id stays; a link of an earlier run of the o
 (another `instance`) never. Who is linked to as many as it can answers a Hello with its Peers,
 so that the caller knows where else to go, and a Bye.
 
+COPIES. Two nodes may have one key: somebody runs a copy of a data folder. Each writes a log of its
+own, so nothing is lost. But of two instances that take turns only the later one is linked to, and
+the other one is told why.
+
 ADDRESSES TRAVEL. A Hello tells the port to call back on. Every node tells its peers whom
 it is linked to, with the addresses that it has itself dialed and found right (so nobody
 can aim the room at a victim). Who hears of a member it isn't linked to dials it: the
@@ -61,6 +65,7 @@ from events import (
     LinkSecured,
     MessageReceived,
     MessageSent,
+    NameLookedUp,
     NickTyped,
     PostsTyped,
     RememberAddress,
@@ -80,6 +85,7 @@ from events import (
     WriteEntries,
 )
 from protocol import (
+    COPIED,
     NO_MARK,
     Bye,
     Entries,
@@ -134,6 +140,8 @@ MAX_LOGS_TOLD = 4096
 MAX_RECEIPTS = 1024
 # Members to whom our user wants no link: more than a person names. The first ones are forgotten.
 MAX_REFUSED = 256
+# Members of whom we remember an instance that another one has taken the place of.
+MAX_REPLACED = 256
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
@@ -204,12 +212,14 @@ class Mesh:
         started_ms: int,
         marks: dict[Log, bytes] | None = None,
         max_links: int = MAX_LINKS,
-        may_dial: Callable[[Address], bool] = lambda address: True,
+        may_learn: Callable[[Address, Address | None], bool] = lambda address, over: True,
+        port_for: Callable[[Address], int] | None = None,
     ) -> None:
         """`log`: the one we write, 40 bytes. `named`: our latest NAME entry says `name`.
         `frontier`, its `marks` and `forks`: of the journal, at the start. `started`,
         `started_ms`: the start, by the clock of `handle` (s) and by the wall clock (ms since
-        1970). `may_dial`: whether the room reaches to an address that a peer tells of."""
+        1970). `may_learn`: see Contacts. `port_for`: on which port who is there can call us back;
+        if not given, everybody can on `port`."""
         self.me = log[: protocol.MEMBER_BYTES]
         self.log = log
         self.name = name
@@ -220,11 +230,14 @@ class Mesh:
         self.links: dict[int, Link] = {}
         self.members: dict[bytes, Link] = {}  # links that are up, by who is there
         self.refused: dict[bytes, None] = {}  # to whom our user wants no link
-        self.contacts = Contacts(self.members, max_links, random, may_dial, self._do, self.refused)
+        self.contacts = Contacts(self.members, max_links, random, may_learn, self._do, self.refused)
         self.was_called = False  # by a member, so we can be reached
         self.confirmed: dict[bytes, Frontier] = {}  # member -> our own logs it has on disk
         self.called: dict[bytes, str] = {}  # what each of those said in its last Hello
         self._instance = instance
+        self._replaced: dict[bytes, int] = {}  # the instance of a member before the one it has
+        self._copied = False  # whether it was said that another node uses our key
+        self._port_for = port_for or (lambda address: port)
         self._random = random
         self._named = named
         self._max_links = max_links
@@ -281,6 +294,9 @@ class Mesh:
             self.refused.pop(contact.member, None)
         self.contacts.learn(event.address, event.source, event.member, self._now)
 
+    def _name_looked_up(self, event: NameLookedUp) -> None:
+        self.contacts.looked_up(event.address, event.found, event.reason, self._now)
+
     # ------------------------------------------------------------ links
 
     def _link_opened(self, event: LinkOpened) -> None:
@@ -303,27 +319,23 @@ class Mesh:
         if not link.dialed:
             self.was_called = self.was_called or event.member != self.me
             return  # the dialer speaks first, or has only come to prove our address
-        contact, news = self.contacts.proven(link.address, link.id, event.member)
         if event.member == self.me:
-            contact.is_self = True
-            if contact.named:
-                self._notice(f"{show(link.address)} is this very node")
-            self._close(link)
+            self._greet(link)  # is it us, or a copy of us?
             return
+        contact, news = self.contacts.proven(link.address, link.id, event.member)
         self._do(RememberAddress(link.address, contact.source, event.member, answered=True))
         if news:
             self._tell_peers()
         if event.member in self.refused:
-            if contact.named:
+            if contact.wanted:
                 self._notice(f"{show(link.address)} is a member that you have disconnected")
             self._refuse(link)
             return
         greeted = any(other.greeted for other in self._links_to(event.member))
-        if greeted or not (contact.named or contact.exploring or self._wants_more()):
+        if greeted or not (contact.wanted or contact.exploring or self._wants_more()):
             self._close(link)
         else:
-            link.greeted = True
-            self._do(SendMessage(link.id, self._hello()))
+            self._greet(link)
 
     def _wants_more(self) -> bool:
         """Whether there are fewer links than are wanted, with those that are about to be."""
@@ -332,16 +344,25 @@ class Mesh:
     def _links_to(self, member: bytes) -> list[Link]:
         return [link for link in self.links.values() if link.member == member]
 
-    def _hello(self) -> Hello:
-        return Hello(self.name, self.port, self._instance)
+    def _greet(self, link: Link) -> None:
+        link.greeted = True
+        port = self._port_for(link.address)
+        hello = Hello(self.name, port, self._instance, seen=link.address[0])
+        self._do(SendMessage(link.id, hello))
 
     def _on_hello(self, link: Link, hello: Hello) -> None:
         member = link.member
-        if link.hello is not None or member is None or member == self.me or hello.version < 1:
+        if link.hello is not None or member is None or hello.version < 1:
             self._fault(link, "a hello out of place")
+            return
+        if member == self.me:
+            self._on_own_hello(link, hello)
             return
         if member in self.refused:
             self._refuse(link)
+            return
+        if member in self.members and self._replaced.get(member) == hello.instance:
+            self._refuse_copy(link, hello)
             return
         link.hello = hello
         for other in self._links_to(member):
@@ -358,9 +379,44 @@ class Mesh:
                 self.contacts.failed(link.address, "full", self._now, reached=True)
             return
         if not link.greeted:
-            link.greeted = True
-            self._do(SendMessage(link.id, self._hello()))
+            self._greet(link)
         self._is_up(link, member, hello)
+
+    def _on_own_hello(self, link: Link, hello: Hello) -> None:
+        """Who is there has our key: it is us, or a copy."""
+        is_copy = hello.instance != self._instance
+        if is_copy:
+            self._is_copied(f"at {show(link.address)}")
+        if not link.dialed and link.greeted:
+            self._fault(link, "a second hello")
+        elif not link.dialed:
+            self._greet(link)  # so the dialer knows, too, and closes
+        else:
+            self._close(link)
+            if is_copy:
+                self.contacts.failed(link.address, COPIED, self._now, reached=True)
+            elif self.contacts.is_us(link.address):
+                self._notice(f"{show(link.address)} is this very node")
+
+    def _is_copied(self, where: str) -> None:
+        if not self._copied:
+            self._copied = True
+            self._notice(
+                f"another node {where} uses your key: a copy of your data folder must not run "
+                "beside it; stop one of them, or give it a folder of its own with --data"
+            )
+
+    def _refuse_copy(self, link: Link, hello: Hello) -> None:
+        """Two instances of a member take turns: both are alive."""
+        name = hello.name[:40]
+        self._notice(
+            f"{name} at {show(link.address)} is not let in: another node uses the same key, and is "
+            "linked already; somebody runs a copy of a data folder"
+        )
+        self._do(SendMessage(link.id, Bye(COPIED)))
+        self._close(link)
+        if link.dialed:
+            self.contacts.failed(link.address, COPIED, self._now, reached=True)
 
     def _disconnect_asked(self, event: DisconnectAsked) -> None:
         self.refused[event.member] = None
@@ -404,13 +460,17 @@ class Mesh:
     def _is_named(self, link: Link) -> bool:
         """By what is proven: any caller can claim to listen where our user's friend does."""
         contact = self.contacts.known.get(link.listening)
-        if contact is None or not contact.named:
+        if contact is None or not contact.wanted:
             return False
         return link.dialed or (contact.proven and contact.member == link.member)
 
     def _loser(self, old: Link, new: Link) -> Link:
         assert new.hello is not None and new.member is not None
         if old.hello is not None and old.hello.instance != new.hello.instance:
+            self._replaced.pop(new.member, None)
+            self._replaced[new.member] = old.hello.instance
+            if len(self._replaced) > MAX_REPLACED:
+                del self._replaced[next(iter(self._replaced))]
             return old  # of an earlier run of theirs
         if old.dialed == new.dialed:
             return old
@@ -516,6 +576,8 @@ class Mesh:
         if isinstance(message, Hello):
             self._on_hello(link, message)
         elif isinstance(message, Bye):
+            if message.reason == COPIED:
+                self._is_copied(f"(says {show(link.address)})")
             self._link_closed_by(link, message.reason)
         elif isinstance(message, Peers) and link.dialed and link.greeted:
             self._on_peers(link, message)  # also where that and a Bye are all that it answers
@@ -584,7 +646,7 @@ class Mesh:
             for member, host, port in peers.peers
             if host and port and member != self.me
         ]
-        self.contacts.hear(told, self._now)
+        self.contacts.hear(told, link.address, self._now)
 
     def _heads(self, logs: Iterable[Log]) -> list[Head]:
         return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]
@@ -826,6 +888,7 @@ class Mesh:
 
     _HANDLERS: ClassVar[dict[type, Callable[[Mesh, Any], None]]] = {
         AddressLearned: _address_learned,
+        NameLookedUp: _name_looked_up,
         LinkOpened: _link_opened,
         LinkSecured: _link_secured,
         MessageReceived: _message_received,

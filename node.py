@@ -44,7 +44,12 @@ class Surroundings:
     # Begins to connect, and calls `listen` when there is news. Raises OSError.
     dial: Callable[[Address, net.Link], net.Connection]
     show: Callable[[events.Action], None]  # what people see, and the address book
-    may_dial: Callable[[Address], bool] = lambda address: True
+    # Finds the addresses of a host; calls back with them, or with none and why.
+    look_up: Callable[[str, Callable[[list[str], str], None]], None] = lambda host, done: done(
+        [], "no such host"
+    )
+    may_learn: Callable[[Address, Address | None], bool] = lambda address, over: True
+    port_for: Callable[[Address], int] | None = None
     transcribe: Callable[[events.Event, list[events.Action]], None] | None = None
 
 
@@ -75,7 +80,8 @@ class Node:
             marks={each: journal.mark(each) for each in frontier},
             forks={forked: Fork(*pair) for forked, pair in journal.forks.items()},
             named=journal.name_of(log[: protocol.MEMBER_BYTES]) == name,
-            may_dial=surroundings.may_dial,
+            may_learn=surroundings.may_learn,
+            port_for=surroundings.port_for,
             started=surroundings.now(),
             started_ms=surroundings.wall_ms(),
         )
@@ -187,6 +193,15 @@ class Node:
         else:
             self._adopt(connection, action.address, dialed=True)
 
+    def _look_up_name(self, action: events.LookUpName) -> None:
+        host, port = action.address
+
+        def done(found: list[str], reason: str) -> None:
+            addresses = tuple((each, port) for each in found)
+            self.dispatch(events.NameLookedUp(action.address, addresses, reason))
+
+        self._world.look_up(host, done)
+
     def _close_link(self, action: events.CloseLink) -> None:
         connection = self.connections.pop(action.link, None)
         if connection is not None:
@@ -265,6 +280,7 @@ class Node:
 
     _PERFORM: ClassVar[dict[type, Callable[[Node, Any], None]]] = {
         events.OpenLink: _open_link,
+        events.LookUpName: _look_up_name,
         events.CloseLink: _close_link,
         events.SendMessage: _send_message,
         events.SendEntries: _send_entries,

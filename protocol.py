@@ -25,8 +25,9 @@ THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accept
     5. both                 frame Have (its whole frontier), and from then on anything
 
 A dialer that finds at step 4 that it is linked to that member already, or to as many as it
-wants (or that it called itself), closes without a Hello: the address is proven all the same.
-A listener that is linked to as many as it can answers with PEERS and BYE instead of its Hello.
+wants, closes without a Hello: the address is proven all the same. A listener that is linked to as
+many as it can answers with PEERS and BYE instead of its Hello. A dialer that finds its own id says
+Hello all the same, and is answered: by the instance both see whether it has called itself.
 
 FRAMES, inside TLS
 
@@ -35,9 +36,12 @@ FRAMES, inside TLS
 A kind that a node does not know is passed over. Bytes after the fields listed below
 are passed over too, so that a later version can add fields at the end.
 
-    kind 1 HELLO    u16 version | u64 instance | u16 port | u16 n | n bytes: name, text
+    kind 1 HELLO    u16 version | u64 instance | u16 port | u16 n | n bytes: name, text |
+                    u8 k | k bytes: seen, text
                     version: 1. instance: random, new at every start, tells a restarted
-                    node from a second link. port: where the node listens, 0 for nowhere
+                    node from a second link. port: where the node can be called back at the address
+                    that it calls from, or was called at; 0 for nowhere. seen: the host at which
+                    the sender sees the receiver; may be missing
     kind 2 PEERS    u16 n | n * (32 bytes member | u16 port | u8 k | k bytes: host, text)
                     the members that the sender is linked to now. k is 0 where the sender
                     has not itself dialed the address and found that member there
@@ -52,7 +56,8 @@ are passed over too, so that a later version can add fields at the end.
     kind 5 PING     empty; answered by a PONG
     kind 6 PONG     empty
     kind 7 BYE      text: the reason; the sender closes after it. TLS's close_notify is not
-                    relied on
+                    relied on. "another node uses this key": of two nodes with one key, which is
+                    told by two instances taking turns, only one is linked to
     kind 8 FORK     u32 length | entry | u32 length | entry: two different entries with one
                     (log, seq), both validly signed: proof that their author forked its log
 
@@ -130,6 +135,7 @@ MAX_HAVE_LOGS = 2048
 MAX_PEERS = 256
 MAX_HOST_BYTES = 253  # RFC 1035, the longest host name
 MAX_REASON_BYTES = 200  # a sentence
+COPIED = "another node uses this key"  # the reason of a Bye, see above
 # 9999-12-31T23:59:59.999Z, the last instant that datetime can show.
 MAX_TIME_MS = 253_402_300_799_999
 
@@ -176,6 +182,7 @@ class Hello:
     port: int
     instance: int
     version: int = VERSION
+    seen: str = ""  # the far end's host, as we see it
 
 
 class Peer(NamedTuple):
@@ -318,13 +325,17 @@ def _limited(count: int, limit: int, what: str) -> int:
 
 
 def _encode_hello(hello: Hello) -> bytes:
-    name = hello.name.encode()
-    return struct.pack(">HQHH", hello.version, hello.instance, hello.port, len(name)) + name
+    name, seen = hello.name.encode(), hello.seen.encode()
+    start = struct.pack(">HQHH", hello.version, hello.instance, hello.port, len(name))
+    return start + name + struct.pack(">B", len(seen)) + seen
 
 
 def _decode_hello(reader: _Reader) -> Hello:
     version, instance, port = reader.number(2), reader.number(8), reader.number(2)
-    return Hello(reader.text(reader.number(2), MAX_NAME_BYTES), port, instance, version)
+    name = reader.text(reader.number(2), MAX_NAME_BYTES)
+    told = reader.at < len(reader.body)
+    seen = reader.text(reader.number(1), MAX_HOST_BYTES) if told else ""
+    return Hello(name, port, instance, version, seen)
 
 
 def _encode_peers(peers: Peers) -> bytes:

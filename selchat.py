@@ -44,13 +44,18 @@ from datetime import date, datetime  # noqa: E402
 from typing import IO, TYPE_CHECKING, NoReturn  # noqa: E402
 
 import addresses  # noqa: E402
+import invite  # noqa: E402
 import lines  # noqa: E402
 import net  # noqa: E402
 import output  # noqa: E402
 import protocol  # noqa: E402
+import rooms  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
+from folders import Folders  # noqa: E402
+from invite import BadInvite, CutOffInvite, Invite  # noqa: E402
 from journal import JournalError  # noqa: E402
+from rooms import RoomError, Rooms  # noqa: E402
 from text import harmless  # noqa: E402
 from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
 
@@ -345,19 +350,56 @@ def _port(text: str) -> int:
     )
 
 
-def _peer(text: str) -> Address | None:
+def _peer(text: str) -> Address | Invite | None:
+    """An address, an invite, or where one of them is to be read: @FILE, or - for what is typed or
+    piped in first."""
     if text == "0":
         return None
     try:
-        address = addresses.parse_address(text)
-    except BadAddress as error:
-        raise argparse.ArgumentTypeError(f"{error} (invites are not there yet)") from None
-    if not addresses.is_loopback(address):
-        raise argparse.ArgumentTypeError(
-            f"{address} is not on this machine, and the open room stays on it: "
-            "rooms and invites are not there yet"
-        )
-    return address
+        if text == "-":
+            return invite.read_peer(_first_invite(0))
+        return invite.read_peer(_text_in(text[1:]) if text.startswith("@") else text)
+    except (BadAddress, BadInvite) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _text_in(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(invite.MAX_TEXT_CHARACTERS).decode(errors="replace").strip()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path[:200]!a}: {error.strerror}") from None
+
+
+def _first_invite(descriptor: int) -> str:
+    """The first line, or as many as an invite was broken into. Byte by byte: what follows is what
+    is said. (There is no loop yet that could wait instead.)"""
+    data = bytearray()
+    while len(data) < invite.MAX_TEXT_CHARACTERS:
+        byte = os.read(descriptor, 1)
+        data += byte
+        if not byte or byte == b"\n":
+            text = data.decode(errors="replace").strip()
+            if not byte or (text and not _is_cut_off(text)):
+                return text
+    return data.decode(errors="replace")
+
+
+def _is_cut_off(text: str) -> bool:
+    try:
+        invite.read(text)
+    except CutOffInvite:
+        return True
+    except BadInvite:
+        return False
+    return False
+
+
+def _room(text: str) -> str:
+    try:
+        return rooms.checked_name(text)
+    except RoomError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _host(text: str) -> str:
@@ -365,15 +407,11 @@ def _host(text: str) -> str:
         address = addresses.parse_address(f"[{text}]:1" if ":" in text else f"{text}:1")
     except BadAddress:
         raise argparse.ArgumentTypeError(f"{text[:60]!a} is no address to listen on") from None
-    if not addresses.is_loopback(address):
+    if addresses.is_name(address):
         raise argparse.ArgumentTypeError(
-            f"{address.host} is not on this machine only, which needs a room: not there yet"
+            f"{text[:60]!a} is a name: give an address of this machine, or :: for all of them"
         )
     return address.host
-
-
-def _not_yet(text: str) -> NoReturn:
-    raise argparse.ArgumentTypeError("rooms of one's own are not there yet; leave it out")
 
 
 def _amount(text: str) -> int:
@@ -403,13 +441,16 @@ def _parser() -> _Parser:
     add("port", metavar="LISTEN_PORT", nargs="?", type=_port, default=DEFAULT_PORT,
         help="1024 to 65535, or 0 for any free one (default 5000)")  # fmt: skip
     add("peer", metavar="PEER", nargs="?", type=_peer,
-        help="PORT, HOST:PORT or [IPv6]:PORT of a member to link to; 0: nobody yet")  # fmt: skip
+        help="PORT, HOST:PORT or [IPv6]:PORT of a member to link to, an invite, @FILE that holds "
+        "one, - for one from standard input; 0: nobody yet")  # fmt: skip
     add("name", metavar="NAME", nargs="?", help="any text (default: the login name)")
     add("--peer", dest="more_peers", metavar="ADDRESS", action="append", type=_peer, default=[],
         help="one more member to link to; can be repeated")  # fmt: skip
     add("--host", metavar="ADDRESS", type=_host, default="127.0.0.1",
-        help="listen there (default 127.0.0.1; only this machine's own addresses yet)")  # fmt: skip
-    add("--room", metavar="NAME", type=_not_yet, help="a room of one's own: not there yet")
+        help="listen there (default 127.0.0.1; :: for all, in a room)")  # fmt: skip
+    add("--room", metavar="NAME", type=_room,
+        help="a room of your own, its secret made at first use and kept")  # fmt: skip
+    add("--invite", action="store_true", help="print an invite to that room, and end")
     add("--data", metavar="DIR", help="where to keep everything of this user (default: "
         "$SELCHAT_DATA, else $XDG_DATA_HOME/selchat/<profile>)")  # fmt: skip
     add("--json", action="store_true", help="events as JSON lines on standard output")
@@ -426,10 +467,73 @@ def _parser() -> _Parser:
     return parser
 
 
+def _check_reach(parser: _Parser, args: argparse.Namespace) -> None:
+    """The open room's secret is public, so it stays on this machine."""
+    if args.room is not None:
+        return
+    for address in args.peers:
+        if not addresses.is_loopback(address):
+            parser.error(
+                f"{address} is not on this machine, and the open room, which everybody could "
+                "read, stays on it: go there with --room NAME, or with an invite"
+            )
+    if not addresses.is_loopback(Address(args.host, 1)):
+        parser.error(
+            f"{args.host} is not on this machine only, and everybody out there could read the "
+            "open room: listen there with --room NAME, or with an invite"
+        )
+    if args.invite:
+        parser.error("the open room needs no invite: say which room with --room NAME")
+
+
+def _join(args: argparse.Namespace) -> None:
+    """Takes the invites among the peers: keeps the room's secret, and goes to its addresses. Raises
+    RoomError, OSError."""
+    kept = Rooms(Folders(args.data).rooms)
+    for peer in args.peers:
+        if isinstance(peer, Invite):
+            args.room = kept.join(peer, args.room).name
+    given = (peer.addresses if isinstance(peer, Invite) else (peer,) for peer in args.peers)
+    args.peers = [address for each in given for address in each]
+
+
+def _hide_invites(args: argparse.Namespace) -> None:
+    """Whoever can list processes could read an invite from our command line. So selchat goes on
+    with another one, now that the room is kept: returns only where it can't."""
+    shown = [*map(_without_invite, sys.orig_argv)]
+    if shown != sys.orig_argv:
+        peers = (f"--peer={address}" for address in args.peers)
+        with contextlib.suppress(OSError):  # no memory: the invite stays to be seen
+            os.execv(sys.executable, [*shown, f"--room={args.room}", *peers])
+
+
+def _without_invite(word: str) -> str:
+    option, equals, value = word.partition("=")
+    hidden = f"{option}=0" if equals else "0"
+    try:
+        invite.read(value if equals else word)
+    except BadInvite:
+        return word
+    return hidden
+
+
+def _print_invite(args: argparse.Namespace) -> int:
+    """An invite to the room as its last run here has left it. Raises RoomError, OSError."""
+    import whereabouts
+
+    kept = Folders(args.data)
+    found = whereabouts.in_folders(kept.in_use(args.room))
+    os.write(1, f"{Rooms(kept.rooms).invite(args.room, found)}\n".encode())
+    if not found:
+        os.write(
+            2, b"selchat: nobody of the room has been up here yet, so it leads to no address\n"
+        )
+    return DONE
+
+
 def _make_user(args: argparse.Namespace, debug: IO[str] | None) -> User:
-    data = Path(args.data) if args.data else None
     name = login_name() if args.name is None else args.name
-    return User(args.host, args.port, name, data=data, debug=debug)
+    return User(args.host, args.port, name, data=args.data, room=args.room, debug=debug)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -439,14 +543,22 @@ def main(arguments: list[str] | None = None) -> int:
             os.fstat(descriptor)
         except OSError:  # closed: else the next file that is opened would be taken for it
             os.open(os.devnull, os.O_RDWR)
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
     args.peers = [peer for peer in (args.peer, *args.more_peers) if peer]
+    args.data = Path(args.data) if args.data else None
     debug = None
     try:
+        _join(args)
+        _check_reach(parser, args)
+        if args.invite:
+            return _print_invite(args)
+        if arguments is None:
+            _hide_invites(args)
         if args.debug:
             debug = open(args.debug, "w", encoding="utf-8", errors="replace")
         return Session(_make_user(args, debug), args).run()
-    except (StartError, BadAddress, JournalError) as error:
+    except (StartError, RoomError, BadAddress, JournalError) as error:
         text = str(error)
     except OSError as error:
         text = f"{error.filename or 'input/output'}: {error.strerror}"

@@ -12,13 +12,11 @@ codes, protocol decisions.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from random import SystemRandom
 from typing import IO, Any, ClassVar
@@ -26,18 +24,26 @@ from typing import IO, Any, ClassVar
 import addresses
 import events
 import facts
+import folders
 import identity
+import invite
 import net
 import protocol
+import whereabouts
 from addresses import Address, AddressBook, BadAddress
 from archive import Archive, messages_of, refs_of
 from errands import Errand, Errands, finish
 from feed import Feed
+from folders import Folders
+from invite import BadInvite, Invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from node import Node, Surroundings
 from output import Message, Output, PlainOutput
 from protocol import Entry
+from reach import UNCALLED_S, Reach
 from rescue import rescue
+from resolver import Resolver
+from rooms import RoomError, Rooms
 from roster import Roster
 from settings import Settings, Typed
 from status import Standing
@@ -50,8 +56,6 @@ SAVE_S = 2.0
 MAX_COMPLAINTS = 5
 # At the end: what a reader that reads has not read by then stays in the journal.
 SHUT_S = 5.0
-# How many profiles of one name are tried before it is said that all are in use.
-MAX_PROFILES = 64
 
 Asker = Callable[[str, Callable[[bool], None]], None]
 
@@ -80,13 +84,14 @@ class User:
         name: str | None = None,
         *,
         data: Path | None = None,
+        room: str | None = None,
         output: Output | None = None,
         loop: net.Loop | None = None,
         debug: IO[str] | None = None,
     ) -> None:
         """`port`: 0 for any free one. `name`: default the login name. `data`: the folder
-        for everything this user keeps; default as the command's. Nothing is opened before
-        the first `start_...`. Raises StartError."""
+        for everything this user keeps; default as the command's. `room`: its name; default the
+        open one. Nothing is opened before the first `start_...`. Raises StartError."""
         self.host = host
         self.port = port
         self.name = _checked_name(login_name() if name is None else name)
@@ -99,9 +104,10 @@ class User:
         )
         self.status = DONE
         self.room = identity.open_room()
+        self.folders = Folders(data)
+        self._room_name = room
         self._debug = debug
         self._random = SystemRandom()
-        self._data = data
         self._server: net.Listener | None = None
         self._node: Node | None = None
         self._typed: list[str] = []
@@ -111,25 +117,17 @@ class User:
         self._asker: Asker | None = None
         self._may_remember = True
         self._save_at: float | None = None
+        self._own: list[Address] = []  # where this node is found, as it was last saved
+        self._uncalled_at: float | None = None  # when to look whether somebody has called
         self.report_confirmed = self.report_status = False  # whether the output has a use for it
         self.sightings = facts.Sightings()
         self._errands = Errands(self.loop.now)
 
     def _open_data(self) -> None:
-        given = os.environ.get("SELCHAT_DATA")
-        data = self._data or (Path(given) if given else None)
         try:
-            for folder in [data] if data else _profiles(self.name, self.port):
-                try:
-                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    self._journal = self._open_journal(folder / "journal.db")
-                    index_path = folder / "search.index"
-                    break
-                except JournalLocked:
-                    if data:
-                        raise
-            else:
-                raise StartError(f"all profiles of {self.name!a} are in use; give it a --data")
+            if self._room_name is not None:
+                self.room = Rooms(self.folders.rooms).open(self._room_name)
+            self._folder = folder = self._open_folder()
             self._identity = identity.Identity(folder, self.room)
             self._gate = net.Gate(
                 self.room.knock,
@@ -142,17 +140,34 @@ class User:
             self.settings = Settings(folder / "settings.json")
             self._complain(self.settings.load())
             self._typed_file = Typed(folder / "typed.jsonl")
-        except (JournalError, identity.BadKey) as error:
+            self._complain(folders.exposed(folder))
+        except (JournalError, identity.BadKey, RoomError) as error:
             raise StartError(str(error)) from None
         except OSError as error:
             raise StartError(
-                f"{error.filename or data}: {error.strerror}; choose a folder with --data"
+                f"{error.filename or self.folders.given}: {error.strerror}; "
+                "choose a folder with --data"
             ) from None
         self.member = self._identity.member
-        self.archive = Archive(self._journal, index_path, self.member, self.settings.hidden)
+        self.archive = Archive(
+            self._journal, folder / "search.index", self.member, self.settings.hidden
+        )
         log = self._journal.own_log(self.member, os.urandom(8))
         self._log = log
         self._confirmed_from = self._journal.frontier().get(log, 0)
+
+    def _open_folder(self) -> Path:
+        """Opens the journal in the first folder where nobody else has it open."""
+        for folder in self.folders.of_user(self.name, self.port, self._room_name):
+            try:
+                folders.make(folder)
+                self._journal = self._open_journal(folder / "journal.db")
+            except JournalLocked:
+                if self.folders.given:
+                    raise
+            else:
+                return folder
+        raise StartError(f"all profiles of {self.name!a} are in use; give it a --data")
 
     def _open_journal(self, path: Path) -> Journal:
         try:
@@ -192,6 +207,7 @@ class User:
             ) from None
         self.port = self._server.port
         self._start_node()
+        self._save_book()
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
 
@@ -209,14 +225,14 @@ class User:
         self._node.listen(conn)
 
     def start_client(self, ip: str, host_port: int) -> None:
-        """Links to the node that listens there, as soon and as long as it is there.
-        Raises BadAddress."""
+        """Links to the node that listens there, as soon and as long as it is there. `ip`: a host's
+        name will do, too. Raises BadAddress."""
         node = self._start_node()
         address = addresses.parse_address(str(Address(ip, host_port)))
-        if not addresses.is_loopback(address):
+        if self._room_name is None and not addresses.is_loopback(address):
             raise BadAddress(
-                f"{address} is not on this machine, and the open room stays on it; "
-                "rooms over the network are not there yet"
+                f"{address} is not on this machine, and the open room, which everybody could read, "
+                "stays on it: go there in a room of your own (--room)"
             )
         node.learn([(address, "you", None)])
 
@@ -262,10 +278,17 @@ class User:
             self.output.error(str(error))
 
     def connect(self, text: str) -> None:
-        """Links to an address as a person writes it; says so if it is none."""
+        """Links to an address, or those of an invite to this room, as a person writes them; says so
+        if it is neither."""
         try:
-            self.start_client(*addresses.parse_address(text))
-        except BadAddress as error:
+            peer = invite.read_peer(text)
+            if isinstance(peer, Invite):
+                peers = Rooms(self.folders.rooms).addresses_in(peer, self._room_name)
+            else:
+                peers = (peer,)
+            for address in peers:
+                self.start_client(*address)
+        except (BadAddress, BadInvite, RoomError, OSError) as error:
             self.output.error(str(error))
 
     def rename(self, name: str) -> None:
@@ -320,6 +343,15 @@ class User:
             count = len(found.messages)
             self.output.notice(f"only the last {count:,} posts: more are too much at once")
 
+    def invite(self) -> str:
+        """An invite to the room, with the addresses under which it is found now. Raises RoomError
+        in the open room, OSError."""
+        if self._room_name is None:
+            raise RoomError("the open room needs no invite: it is for everybody on this machine")
+        own = self.reach.own(self.node.mesh, net.local_hosts)
+        found = whereabouts.for_invite(own, self.book.entries())
+        return Rooms(self.folders.rooms).invite(self._room_name, found)
+
     # ------------------------------------------------------------ the end
 
     def _output_broken(self, error: OSError) -> None:
@@ -367,7 +399,7 @@ class User:
             )
 
         def earliest() -> float | None:
-            times = [deadline(), node.mesh.deadline(), self._save_at]
+            times = [deadline(), node.mesh.deadline(), self._save_at, self._uncalled_at]
             if self._typed or (self._is_behind() and not self.stdout.full):
                 times.append(self.loop.now())
             times.append(self._errands.deadline())
@@ -379,6 +411,8 @@ class User:
             node.pass_time()
             if self._save_at is not None and self._save_at <= self.loop.now():
                 self._save_book()
+            if self._uncalled_at is not None and self._uncalled_at <= self.loop.now():
+                self._look_who_called(node)
             on_deadline()
 
         def before_sleep() -> None:
@@ -463,6 +497,9 @@ class User:
         if self._node is not None:
             return self._node
         self._open_data()
+        port = self.port if self._server else 0
+        self.reach = Reach(self.host, port, is_open=self._room_name is None)
+        self._resolver = Resolver(self.loop)
         surroundings = Surroundings(
             now=self.loop.now,
             wall_ms=lambda: time.time_ns() // 1_000_000,
@@ -471,10 +508,11 @@ class User:
             sign=self._sign,
             dial=self._dial,
             show=lambda action: self._SHOW[type(action)](self, action),
-            may_dial=_is_on_this_machine,
+            look_up=self._resolver.look_up,
+            may_learn=self.reach.may_learn,
+            port_for=self.reach.port_for,
             transcribe=self._transcribe if self._debug else None,
         )
-        port = self.port if self._server else 0
         self._node = Node(self.name, port, self._log, self._journal, surroundings)
         self._standing = Standing(self._node, self._log, self.sightings)
         self.roster = Roster(self._node, self.names)
@@ -488,7 +526,7 @@ class User:
         self._node.learn(
             (known.address, known.source, bytes.fromhex(known.member) if known.member else None)
             for known in self.book.entries()
-            if _is_on_this_machine(known.address)
+            if known.source == "you" or self.reach.may_learn(known.address, None)
         )
         return self._node
 
@@ -503,6 +541,7 @@ class User:
         if self._errands.doing:
             self.output.error(f"not finished: {self._errands.doing}")
         self._errands.end()
+        self._resolver.close()
         if self._server:
             self._server.close()
         for connection in node.connections.values():
@@ -531,8 +570,15 @@ class User:
         self._save_at = None
         try:
             self._complain(self.book.save())
+            self._save_whereabouts()
         except OSError as error:
             self.output.error(f"the address book can't be written: {error.strerror}")
+
+    def _save_whereabouts(self) -> None:
+        own = self.reach.own(self.node.mesh, net.local_hosts) if self._room_name else []
+        if own and own != self._own:
+            whereabouts.save(self._folder, own)
+            self._own = own
 
     def _complain(self, complaints: list[str]) -> None:
         for complaint in complaints[:MAX_COMPLAINTS]:
@@ -553,8 +599,21 @@ class User:
                 self.book.note_answered(address, member, now)
         except BadAddress:
             return  # a peer may say any host; only the book knows what is one
+        self._save_soon()
+
+    def _forget_address(self, action: events.ForgetAddress) -> None:
+        self.book.forget(Address(*action.address))
+        self._save_soon()
+
+    def _save_soon(self) -> None:
         if self._save_at is None and self.book.changed:
             self._save_at = self.loop.now() + SAVE_S
+
+    def _look_who_called(self, node: Node) -> None:
+        self._uncalled_at = None
+        text = self.reach.uncalled(node.mesh, self.loop.now())
+        if text is not None:
+            self.output.notice(text)
 
     def _show_posts(self, action: events.ShowPosts) -> None:
         self._note_clocks(action)
@@ -596,6 +655,10 @@ class User:
         reason = action.reason if action.state == "down" else None
         if action.state == "down":
             self.sightings.left(action.member, self.now())
+        elif self._uncalled_at is None:
+            self._uncalled_at = self.now() + UNCALLED_S
+        if self._save_at is None:
+            self._save_at = self.now() + SAVE_S  # where we are found may be known by then
         address = str(Address(*action.address))
         self.output.link(action.state, action.member.hex(), action.name, address, reason)
 
@@ -614,21 +677,12 @@ class User:
 
     _SHOW: ClassVar[dict[type, Callable[[User, Any], None]]] = {
         events.RememberAddress: _remember_address,
+        events.ForgetAddress: _forget_address,
         events.ShowPosts: _show_posts,
         events.ShowLink: _show_link,
         events.ShowConfirmed: _show_confirmed,
         events.ShowNotice: _show_notice,
     }
-
-
-def _is_on_this_machine(address: tuple[str, int]) -> bool:
-    """The open room reaches no further. False for what is no address in its one spelling:
-    to look up a name would stall the loop."""
-    try:
-        spelled = addresses.parse_address(str(Address(*address)))
-        return spelled == address and addresses.is_loopback(spelled)
-    except BadAddress:
-        return False
 
 
 def login_name() -> str:
@@ -646,17 +700,3 @@ def _checked_name(name: str) -> str:
     if len(name.encode()) > protocol.MAX_NAME_BYTES:
         raise StartError(f"that name is too long: it has at most {protocol.MAX_NAME_BYTES} bytes")
     return name
-
-
-def _profiles(name: str, port: int) -> list[Path]:
-    """The folders that may be this user's, best first. Two users with one name get two: the
-    second one's is named after its port too, so that each finds its own again."""
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:32]
-    if safe != name or not name:
-        safe += "-" + sha256(name.encode()).hexdigest()[:8]
-    base = Path(home) / "selchat"
-    second = base / f"{safe}@{port}"
-    others = [base / f"{safe}@{port}-{number}" for number in range(2, MAX_PROFILES)]
-    first = base / safe
-    return [second, first, *others] if second.exists() else [first, second, *others]

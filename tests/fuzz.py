@@ -24,8 +24,10 @@ import json
 import re
 import sys
 import tempfile
+import textwrap
 import time
 import unicodedata
+from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -43,6 +45,7 @@ import completion
 import editor as editor_module
 import events
 import identity
+import invite as invite_module
 import journal
 import keys as keys_module
 import layout
@@ -71,9 +74,9 @@ TraceFunction = Callable[[FrameType, str, Any], Any]
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 OURS: tuple[ModuleType, ...] = (
-    addresses, buffer, commands, completion, editor_module, events, identity, journal, keys_module,
-    layout, look, net, output_module, protocol, screen_module, search, settings, terminal,
-    text_module, when
+    addresses, buffer, commands, completion, editor_module, events, identity, invite_module,
+    journal, keys_module, layout, look, net, output_module, protocol, screen_module, search,
+    settings, terminal, text_module, when
 )  # fmt: skip
 MAX_BYTES = 4096  # of one input: longer ones reach no other code, and fill the corpus
 # Characters that turn the direction of the text around them (Unicode's Bidi_Control).
@@ -324,6 +327,35 @@ def address_book(data: bytes) -> None:
     again.load()
     assert again.entries() == book.entries()
     assert any(known.address == learned and known.tried for known in again.entries())
+
+
+def invite(data: bytes) -> None:
+    """Any text holds an invite that its own line brings back, however that line is broken, or
+    it is a BadInvite whose text is one line of plain ASCII. So does any payload whose check is
+    right."""
+    fields = Fields(data)
+    check_invite(as_text(data))
+    columns, mark = fields.number() % 100 + 1, fields.number()
+    payload = fields.rest()
+    rest = b32encode(payload + invite_module._check_of(payload)).decode().rstrip("=").lower()
+    if len(rest) < 1024:
+        line = "selchat1" + invite_module._header(len(rest)) + rest
+        check_invite(("\n", "=\n", "\r\n> ")[mark % 3].join(textwrap.wrap(line, columns)))
+
+
+def check_invite(text: str) -> None:
+    means_one = invite_module.is_invite(text)
+    try:
+        found = invite_module.read(text)
+    except invite_module.BadInvite as error:
+        assert str(error).isascii() and str(error).isprintable()
+        return
+    assert means_one
+    line = invite_module.write(found)
+    assert invite_module.is_invite(line) and invite_module.read(line) == found
+    assert line.isalnum() and line.isascii() and len(line) < 1024 + len("selchat1") + 4
+    assert invite_module.room_fault(found.room) == "" and not can_harm(found.room)
+    assert "/" not in found.room and found.room not in ("", ".", "..")
 
 
 # ---------------------------------------------------------------- keys typed, lines piped
@@ -619,6 +651,7 @@ TARGETS: dict[str, Target] = {
         signature,
         address,
         address_book,
+        invite,
         keys,
         lines,
         command,

@@ -302,7 +302,8 @@ class Hearings:
         if link is None:
             return
         turned_away = link.dialed and link.greeted and type(message) is protocol.Peers
-        assert link.up or turned_away, "it listens to who has not said Hello"
+        ours = link.member == node.mesh.me  # it said Hello, and is to find out that we are it
+        assert link.up or turned_away or ours, "it listens to who has not said Hello"
         if isinstance(message, protocol.Have):
             for log, seq, _ in message.heads if self._is_honest(number) else ():
                 self._had[number, log] = max(seq, self._had.get((number, log), 0))
@@ -328,6 +329,8 @@ class Hearings:
         for action in actions:
             if not isinstance(action, events.CloseLink) or not self._is_honest(number):
                 continue
+            if member == self._machine.member:
+                continue  # it has called itself: none is to stay
             if stay and self._members.get(action.link) == member:
                 lost, kept = (self._socket(node, link) for link in (action.link, stay[0].id))
                 lost.unwanted = True

@@ -4,7 +4,15 @@ from random import Random
 
 import contacts
 from contacts import NEVER, Contacts
-from events import Action, Address, OpenLink, RememberAddress
+from events import (
+    Action,
+    Address,
+    ForgetAddress,
+    LookUpName,
+    OpenLink,
+    RememberAddress,
+    ShowNotice,
+)
 
 ANN, BOB, ZOE = (letter * 32 for letter in (b"A", b"B", b"Z"))
 ANN_AT, BOB_AT, ZOE_AT = (("10.0.0.1", 5000), ("10.0.0.2", 5000), ("10.0.0.3", 5000))
@@ -18,7 +26,12 @@ class Book(Contacts):
         self.done: list[Action] = []
         self.refused: set[bytes] = set()
         super().__init__(
-            self.members, max_links, Random(1), lambda _: True, self.done.append, self.refused
+            self.members,
+            max_links,
+            Random(1),
+            lambda address, over: True,
+            self.done.append,
+            self.refused,
         )
 
     def dialed(self) -> list[Address]:
@@ -37,7 +50,7 @@ def found(book: Book, address: Address, link: int, member: bytes) -> None:
 
 def test_what_a_peer_told_of_first_and_a_person_names_then_is_remembered_as_named() -> None:
     book = Book()
-    book.hear([(ZOE_AT, ZOE, 0.0)], 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
     assert book.dialed() == [ZOE_AT]
     book.learn(ZOE_AT, "you", None, 0.0)
     assert book.done == [RememberAddress(ZOE_AT, "you", None, answered=False)]
@@ -65,7 +78,7 @@ def test_ones_own_address_is_neither_dialed_again_nor_a_spare() -> None:
     book.ended(ZOE_AT, 1, 0.0)
     book.failed(ZOE_AT, "it is ourselves", 0.0, reached=True)
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ANN, 0.0)], 0.0)
+    book.hear([(ZOE_AT, ANN, 0.0)], ZOE_AT, 0.0)
     assert book.known[ZOE_AT].next_try is None and not book.is_spare(ZOE_AT)
 
 
@@ -85,7 +98,7 @@ def test_spares_are_dialed_where_links_are_missing_those_a_person_named_first() 
     book = Book()
     book.members[BOB] = object()
     told = [((f"10.1.0.{number}", 5000), bytes([number]) * 32, 0.0) for number in range(9)]
-    book.hear(told, 0.0)
+    book.hear(told, ZOE_AT, 0.0)
     book.learn(ZOE_AT, "you", None, 0.0)
     found(book, ZOE_AT, 1, ZOE)
     book.ended(ZOE_AT, 1, 0.0)
@@ -109,7 +122,7 @@ def test_a_node_with_links_enough_tries_any_other_whatever_became_of_the_one_a_p
     book.members[BOB] = object()
     book.failed(ZOE_AT, "full", 0.0, reached=True)
     told = [((f"10.1.0.{number}", 5000), bytes([number]) * 32, 0.0) for number in range(9)]
-    book.hear(told, 0.0)
+    book.hear(told, ZOE_AT, 0.0)
     book.dial(0.0)
     assert 0.5 * contacts.EXPLORE_S <= book.deadline() <= 1.5 * contacts.EXPLORE_S
     tried = set()
@@ -133,7 +146,7 @@ def test_the_end_of_a_link_costs_no_look_at_everything_for_each_address_of_its_m
         looks += 1
         return 0
 
-    book.hear([((f"10.1.{n >> 8}.{n & 255}", 5000), ZOE, 0.0) for n in range(1000)], 0.0)
+    book.hear([((f"10.1.{n >> 8}.{n & 255}", 5000), ZOE, 0.0) for n in range(1000)], ZOE_AT, 0.0)
     book._missing = look  # type: ignore[method-assign]
     book.lost(ZOE, "gone", 1.0, was_good=True)
     assert looks <= 1
@@ -155,7 +168,7 @@ def test_a_book_full_of_what_was_found_true_has_room_for_what_a_person_names() -
 def test_the_next_one_is_tried_only_where_spares_are_left_whose_members_are_not_linked() -> None:
     book = Book()
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ZOE, 0.0)], 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
     book.members[ZOE] = object()
     book.dial(0.0)
     book.dial(book.deadline())
@@ -164,7 +177,7 @@ def test_the_next_one_is_tried_only_where_spares_are_left_whose_members_are_not_
 
 def test_who_leaves_dials_nobody() -> None:
     book = Book()
-    book.hear([(ZOE_AT, ZOE, 5.0)], 0.0)
+    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, 0.0)
     assert book.deadline() == 5.0
     book.leave()
     book.lost(ZOE, "gone", 1.0, was_good=True)
@@ -176,12 +189,12 @@ def test_of_what_a_peer_tells_only_that_is_kept_which_the_room_reaches_and_for_w
     None
 ):
     book = Book(max_links=2)
-    book._is_in_reach = lambda address: address != ANN_AT
-    book.hear([(ANN_AT, ANN, 0.0), (BOB_AT, BOB, 0.0)], 0.0)
+    book._may_learn_from = lambda address, over: (address, over) != (ANN_AT, ZOE_AT)
+    book.hear([(ANN_AT, ANN, 0.0), (BOB_AT, BOB, 0.0)], ZOE_AT, 0.0)
     assert list(book.known) == [BOB_AT] == book.dialed()
     for number in range(contacts.MAX_ADDRESSES - 1):
         book.learn((f"10.1.{number >> 8}.{number & 255}", 5000), "you", None, 0.0)
-    book.hear([(ZOE_AT, ZOE, 0.0)], 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
     assert ZOE_AT not in book.known and len(book.known) == contacts.MAX_ADDRESSES
 
 
@@ -201,7 +214,7 @@ def test_the_reason_and_the_time_of_the_last_dial_that_failed_are_remembered() -
 
 def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     book = Book(max_links=2)
-    book.hear([(ZOE_AT, ZOE, 5.0)], 0.0)  # to be dialed later
+    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, 0.0)  # to be dialed later
     book.learn(BOB_AT, "you", None, 0.0)
     found(book, BOB_AT, 1, BOB)
     book.members[BOB] = object()
@@ -209,7 +222,7 @@ def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     del book.members[BOB]
     book.ended(BOB_AT, 1, 1.0)
     book.lost(BOB, "disconnected", 1.0, was_good=True)
-    book.hear([(ZOE_AT, ZOE, 0.0), (("10.1.0.1", 5000), BOB, 0.0)], 2.0)
+    book.hear([(ZOE_AT, ZOE, 0.0), (("10.1.0.1", 5000), BOB, 0.0)], ZOE_AT, 2.0)
     book.dialed()
     while book.deadline() < NEVER:
         book.dial(book.deadline())
@@ -219,7 +232,7 @@ def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
 def test_a_spare_whom_the_user_wants_no_link_to_stays_one_and_is_not_explored() -> None:
     book = Book()
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], ZOE_AT, 0.0)
     assert book.is_spare(ZOE_AT) and book.is_spare(ANN_AT)
     book.refused.add(ZOE)
     tried = set()
@@ -235,3 +248,138 @@ def test_a_spare_whom_the_user_wants_no_link_to_stays_one_and_is_not_explored() 
     book.lost(BOB, "gone", 9000.0, was_good=True)
     book.dial(9000.0)
     assert book.dialed() == [ANN_AT] and book.is_spare(ZOE_AT)
+
+
+# Names
+
+HOME, HOME_NOW, HOME_LATER = ("zoe.example", 5000), ("10.1.0.1", 5000), ("10.1.0.2", 5000)
+
+
+def looked_up(book: Book) -> list[Address]:
+    names = [action.address for action in book.done if isinstance(action, LookUpName)]
+    book.done[:] = [action for action in book.done if not isinstance(action, LookUpName)]
+    return names
+
+
+def test_a_name_is_looked_up_and_where_it_leads_is_dialed_and_not_told_as_a_name() -> None:
+    book = Book()
+    book.learn(HOME, "you", None, 0.0)
+    assert looked_up(book) == [HOME] and book.dialed() == []
+    book.looked_up(HOME, (HOME_NOW, HOME_LATER), "", 1.0)
+    assert sorted(book.dialed()) == [HOME_NOW, HOME_LATER]
+    assert book.known[HOME_NOW].wanted and not book.known[HOME_NOW].named
+    found(book, HOME_NOW, 1, ZOE)
+    assert book.done == [RememberAddress(HOME, "you", ZOE, answered=True)]
+    book.members[ZOE] = object()
+    assert book.is_up(HOME_NOW) is False
+    assert book.where([ZOE]) == {ZOE: HOME_NOW}
+    book.dial(1000.0)
+    assert looked_up(book) == [], "it leads to somebody who is linked"
+
+
+def test_a_name_is_looked_up_again_when_who_was_there_is_gone_until_it_leads_to_somebody() -> None:
+    book = Book()
+    book.learn(HOME, "you", None, 0.0)
+    book.looked_up(HOME, (HOME_NOW,), "", 0.0)
+    found(book, HOME_NOW, 1, ZOE)
+    book.members[ZOE] = object()
+    book.dial(100.0)
+    book.done.clear()
+    del book.members[ZOE]
+    book.ended(HOME_NOW, 1, 100.0)
+    book.lost(ZOE, "not heard", 100.0, was_good=True)
+    names: list[Address] = []
+    while not names:
+        assert book.deadline() < 101.0
+        book.dial(book.deadline())
+        names = looked_up(book)
+        for address in book.dialed():
+            book.failed(address, "no answer", 100.5, reached=False)
+    assert names == [HOME]
+    book.looked_up(HOME, (HOME_LATER,), "", 106.0)
+    assert HOME_LATER in book.dialed()
+
+
+def test_a_name_that_leads_nowhere_or_to_nobody_is_said_once_and_looked_up_ever_more_rarely() -> (
+    None
+):
+    book = Book()
+    book.learn(HOME, "you", None, 0.0)
+    now, notices, times = 0.0, [], []
+    for number in range(12):
+        times.append(now)
+        assert looked_up(book) == [HOME]
+        if number % 2:
+            book.looked_up(HOME, (HOME_NOW,), "", now)
+            for address in book.dialed():
+                book.failed(address, "connection refused", now, reached=False)
+        else:
+            book.looked_up(HOME, (), "no such host", now)
+        notices += [action for action in book.done if isinstance(action, ShowNotice)]
+        book.done.clear()
+        while not any(isinstance(action, LookUpName) for action in book.done):
+            now = book.deadline()
+            book.dial(now)
+    assert notices == [ShowNotice("zoe.example:5000 does not answer yet (no such host); trying on")]
+    assert times[-1] - times[-2] > 5.0
+    assert book.known[HOME].failure in ("no such host", "connection refused")
+
+
+def test_the_answer_to_a_look_up_that_nobody_waits_for_any_more_leads_to_nothing() -> None:
+    book = Book()
+    book.looked_up(HOME, (HOME_NOW,), "", 0.0)
+    assert not book.known
+    book.learn(HOME, "you", None, 0.0)
+    book.leave()
+    book.looked_up(HOME, (HOME_NOW,), "", 0.0)
+    assert list(book.known) == [HOME]
+
+
+def test_what_a_name_leads_to_finds_no_room_in_a_book_full_of_what_a_person_named() -> None:
+    book = Book()
+    book.learn(HOME, "you", None, 0.0)
+    for number in range(contacts.MAX_ADDRESSES - 1):
+        book.learn((f"10.2.{number >> 8}.{number & 255}", 5000), "you", None, 0.0)
+    book.looked_up(HOME, (HOME_NOW,), "", 0.0)
+    assert HOME_NOW not in book.known
+
+
+def test_a_name_that_leads_to_ourselves_is_not_looked_up_again() -> None:
+    book = Book()
+    book.learn(HOME, "you", None, 0.0)
+    book.looked_up(HOME, (HOME_NOW,), "", 0.0)
+    book.opened(HOME_NOW, 1)
+    assert book.is_us(HOME_NOW), "our user wants to know"
+    book.ended(HOME_NOW, 1, 0.0)
+    looked_up(book)
+    book.dialed()
+    book.dial(1000.0)
+    assert book.done == []
+    assert not book.is_us(BOB_AT), "whom nobody asked for"
+
+
+# An end
+
+
+def failed_for_a_day(book: Book, address: Address) -> None:
+    for number in range(contacts.LOST_TRIES):
+        if address in book.known:
+            book.failed(address, "no answer", 600.0 * number, reached=False)
+
+
+def test_where_nobody_answers_for_a_day_while_others_do_is_let_go_for_good() -> None:
+    book = Book(max_links=2)
+    book.members[BOB] = object()
+    book.learn(ZOE_AT, "link", ZOE, 0.0)
+    book.learn(ANN_AT, "you", None, 0.0)
+    failed_for_a_day(book, ZOE_AT)
+    failed_for_a_day(book, ANN_AT)
+    assert ForgetAddress(ZOE_AT) in book.done and ZOE_AT not in book.known
+    assert ANN_AT in book.known, "a person named it"
+
+
+def test_who_is_alone_forgets_nobody_for_it_may_be_alone_because_its_network_is_down() -> None:
+    book = Book(max_links=2)
+    book.learn(ZOE_AT, "link", ZOE, 0.0)
+    failed_for_a_day(book, ZOE_AT)
+    assert book.known[ZOE_AT].next_try is not None

@@ -17,7 +17,7 @@ OURS = ("127.0.0.1", 5000)
 
 
 def peer(label: str = "ann", **changed: Any) -> PeerFacts:
-    usual = PeerFacts(b"A" * 32, label, ANN_AT, True, 0.02, 1.0, 10, 20, 0, 0, None)
+    usual = PeerFacts(b"A" * 32, label, ANN_AT, True, 0.02, 1.0, 10, 20, 0, 0, None, "")
     return usual._replace(**changed)
 
 
@@ -79,8 +79,12 @@ def test_whether_anybody_can_link_to_us() -> None:
     )
     assert said_by(net(peer(), was_called=False), "firewall") == (
         "nobody has linked to you at 127.0.0.1:5000 yet, all links go out from here: either "
-        "nobody has tried, or a firewall keeps them out"
+        "nobody has tried, or a router or firewall keeps them out"
     )
+    seen = net(peer(sees_us="5.6.7.8"), peer(sees_us="5.6.7.8"), peer(), was_called=False)
+    assert said_by(seen, "firewall").endswith("keeps them out; they see you at 5.6.7.8")
+    there = net(peer(finds_us=("5.6.7.8", 5000)), peer("bob"), host="::")
+    assert said_by(there, "can link") == "others can link to you at 5.6.7.8:5000: ann did"
     assert "[::1]:5000" in said_by(net(host="::1"), "others can link to you")
 
 
@@ -268,6 +272,7 @@ peers = st.builds(
     st.integers(0),
     st.integers(0),
     st.none() | st.tuples(st.text(), st.integers(1, 65535)),
+    st.text(),
 )
 dials = st.builds(
     DialFacts,

@@ -74,7 +74,7 @@ def test_a_peer_has_its_facts() -> None:
     bench.hear(line, Peers((Peer(ME, "10.0.0.2", 5000),)), Ping())
     (peer,) = facts.of_peers(bench.node, 3.0)
     assert peer == facts.PeerFacts(
-        ANN, "ann", ANN_AT, False, None, 3.0, 700, 400, 0, 0, ("10.0.0.2", 5000)
+        ANN, "ann", ANN_AT, False, None, 3.0, 700, 400, 0, 0, ("10.0.0.2", 5000), ""
     )
 
 
@@ -165,6 +165,7 @@ def test_only_what_is_dialed_in_vain_is_a_failure() -> None:
         do(AddressLearned(address, "you"))
         do(LinkOpened(number, address, dialed=True))
         do(LinkSecured(number, member))
+    do(MessageReceived(100, Hello("me", 5000, bench.node.mesh._instance)))
     bench.unreachable = False
     sized(bench.linked())
     bench.node.disconnect(BOB)

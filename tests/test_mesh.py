@@ -5,7 +5,7 @@ transcript is exact: an action too many, too few or elsewhere fails it, and so d
 TimePassed at any other time than the one at which the mesh asked for it.
 """
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from itertools import count, pairwise
 from random import Random
 from typing import Any
@@ -41,6 +41,22 @@ ANN_AT, ME_AT, ZOE_AT, BOB_AT = ((f"10.0.0.{n}", 5000) for n in (1, 2, 3, 4))
 STARTED_MS = 1_000_000
 MY_HELLO = Hello("me", 5000, 1)
 PROOF = Fork(b"one", b"other")
+TWICE = (
+    " is not let in: another node uses the same key, and is linked already; somebody runs a copy "
+    "of a data folder"
+)
+COPY = (
+    "a copy of your data folder must not run beside it; stop one of them, or give it a folder of "
+    "its own with --data"
+)
+
+
+def hello_to(address: events.Address) -> Hello:
+    return replace(MY_HELLO, seen=address[0])
+
+
+def sent(actions: list[events.Action]) -> list[protocol.Message]:
+    return [action.message for action in actions if isinstance(action, SendMessage)]
 
 
 def entry(log: Log, seq: int, time_ms: int = STARTED_MS) -> Entry:
@@ -130,6 +146,8 @@ def shown(thing: Any) -> str:
     """All of it (the repr of some actions leaves out what a person has no use for)."""
     if isinstance(thing, bytes | tuple) and thing in BY_BYTES:
         return BY_BYTES[thing]
+    if isinstance(thing, Hello):
+        thing = replace(thing, seen="")  # a test of its own looks at that
     names = (
         [f.name for f in fields(thing)] if is_dataclass(thing) else getattr(thing, "_fields", ())
     )
@@ -186,14 +204,21 @@ def tries(source: str, seed: int, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("source", "cap"), [("you", contacts.BACKOFF_NAMED_S), ("hearsay", contacts.BACKOFF_OTHERS_S)]
+    ("source", "cap", "later"),
+    [
+        ("you", contacts.BACKOFF_NAMED_S, contacts.BACKOFF_LATER_S),
+        ("hearsay", contacts.BACKOFF_OTHERS_S, contacts.BACKOFF_OTHERS_S),
+    ],
 )
-def test_back_off_doubles_up_to_its_cap_and_goes_on_for_ever(source: str, cap: float) -> None:
+def test_back_off_doubles_up_to_its_cap_and_goes_on_for_ever(
+    source: str, cap: float, later: float
+) -> None:
     at = tries(source, 1, 200_000.0)
     waits = [after - before for before, after in pairwise(at)]
     assert len(waits) > 300
     for number, wait in enumerate(waits, 1):
-        full = min(cap, contacts.BACKOFF_S * 2.0 ** min(number, 30))
+        most = cap if number < contacts.NAMED_TRIES else later
+        full = min(most, contacts.BACKOFF_S * 2.0 ** min(number, 30))
         assert full / 2 <= wait <= full + 1e-6
     assert len({round(wait, 6) for wait in waits[-100:]}) > 90  # no two wait alike
 
@@ -211,9 +236,13 @@ def test_an_address_that_answers_as_oneself_is_not_dialed_again() -> None:
               >> LinkOpened(1, ME_AT, True)
               >> LinkOpened(2, ("10.0.0.2", 40000), False)
               >> LinkSecured(1, ME)
-              << ShowNotice("10.0.0.2:5000 is this very node")
-              << CloseLink(1)
+              << SendMessage(1, MY_HELLO)
               >> LinkSecured(2, ME)
+              >> MessageReceived(2, MY_HELLO)
+              << SendMessage(2, MY_HELLO)
+              >> MessageReceived(1, MY_HELLO)
+              << CloseLink(1)
+              << ShowNotice("10.0.0.2:5000 is this very node")
               >> LinkClosed(2, "closed without a goodbye")
               >> AddressLearned(ME_AT, "you")
     """)
@@ -228,6 +257,8 @@ def test_an_address_of_ours_that_others_tell_of_is_found_out_in_silence_and_once
               << OpenLink(ME_AT)
               >> LinkOpened(2, ME_AT, True)
               >> LinkSecured(2, ME)
+              << SendMessage(2, MY_HELLO)
+              >> MessageReceived(2, MY_HELLO)
               << CloseLink(2)
         2.000 >> MessageReceived(1, Peers((Peer(ZOE, *ME_AT),)))
     """)
@@ -396,6 +427,96 @@ def test_a_restarted_node_takes_the_place_of_the_link_to_its_earlier_run(dialed:
               >> LinkClosed(1, "connection reset by peer")
     """)
     assert script.mesh.members[ZOE].id == 2
+
+
+def test_each_is_told_at_which_host_the_other_sees_it_and_on_which_port_it_can_call_back() -> None:
+    script = Script(port_for=lambda far: 5000 if far == ZOE_AT else 0)
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(1, ZOE_AT, dialed=True))
+    (hello,) = sent(script.do(LinkSecured(1, ZOE)))
+    assert hello == Hello("me", 5000, 1, seen=ZOE_AT[0])
+    script.do(LinkOpened(2, ("10.0.0.9", 40_000), dialed=False), LinkSecured(2, BOB))
+    hello, *_ = sent(script.do(MessageReceived(2, Hello("bob", 0, 7, seen="6.6.6.6"))))
+    assert hello == Hello("me", 0, 1, seen="10.0.0.9")
+
+
+def test_of_two_instances_that_take_turns_only_one_is_linked_and_the_other_is_told_why() -> None:
+    script = Script()
+    script.link(ZOE, 7)
+    script.play("""
+        1.000 >> LinkOpened(8, ("10.0.0.9", 40008), False)
+              >> LinkSecured(8, ZOE)
+              >> MessageReceived(8, Hello("zoe", 0, instance=8))
+              << CloseLink(7)
+              << SendMessage(8, MY_HELLO)
+              << SendMessage(8, Have(()))
+              >> LinkOpened(9, ("10.0.0.9", 40009), False)
+              >> LinkSecured(9, ZOE)
+              >> MessageReceived(9, Hello("zoe", 0, instance=7))
+              << ShowNotice("zoe at 10.0.0.9:40009" + TWICE)
+              << SendMessage(9, Bye(COPIED))
+              << CloseLink(9)
+              >> LinkClosed(8, "closed")
+              << ShowLink("down", ZOE, "zoe", ("10.0.0.9", 40008), "closed")
+              >> LinkOpened(10, ("10.0.0.9", 40010), False)
+              >> LinkSecured(10, ZOE)
+              >> MessageReceived(10, Hello("zoe", 0, instance=7))
+              << SendMessage(10, MY_HELLO)
+              << ShowLink("up", ZOE, "zoe", ("10.0.0.9", 40010))
+              << SendMessage(10, Have(()))
+    """)
+
+
+def test_a_dialed_instance_that_takes_turns_is_told_so_and_dialed_later() -> None:
+    script = Script()
+    script.link(ZOE, 7)
+    script.do(LinkOpened(8, ("10.0.0.9", 40_008), dialed=False), LinkSecured(8, ZOE))
+    script.do(MessageReceived(8, Hello("zoe", 0, instance=8)))
+    script.do(AddressLearned(ZOE_AT, "you"), LinkOpened(9, ZOE_AT, dialed=True))
+    script.mesh.links[9].member = ZOE
+    script.do(MessageReceived(9, Hello("zoe", 0, instance=7)))
+    assert 9 not in script.mesh.links
+    assert script.mesh.contacts.known[ZOE_AT].failure == protocol.COPIED
+
+
+def test_what_is_remembered_of_instances_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mesh, "MAX_REPLACED", 2)
+    script = Script(max_links=9)
+    for number in range(1, 5):
+        script.link(member(number), number)
+        again = number + 100
+        script.do(LinkOpened(again, ("10.0.0.9", 1024), dialed=False))
+        script.do(LinkSecured(again, member(number)))
+        script.do(MessageReceived(again, Hello("again", 0, instance=again)))
+    assert list(script.mesh._replaced) == [member(3), member(4)]
+
+
+def test_who_dials_a_node_with_its_own_key_says_once_that_there_is_a_copy() -> None:
+    script = Script()
+    script.do(AddressLearned(BOB_AT, "you"))
+    script.play("""
+        0.000 >> LinkOpened(1, BOB_AT, True)
+              >> LinkSecured(1, ME)
+              << SendMessage(1, MY_HELLO)
+              >> MessageReceived(1, Hello("me", 5000, instance=99))
+              << ShowNotice("another node at 10.0.0.4:5000 uses your key: " + COPY)
+              << CloseLink(1)
+              << ShowNotice("10.0.0.4:5000 does not answer yet (" + COPIED + "); trying on")
+    """)
+    assert script.mesh.contacts.known[BOB_AT].next_try is not None
+    script.do(LinkOpened(2, ("10.0.0.4", 40_000), dialed=False), LinkSecured(2, ME))
+    assert sent(script.do(MessageReceived(2, Hello("me", 5000, instance=99)))) == [
+        hello_to(("10.0.0.4", 40_000))
+    ]
+    again = script.do(MessageReceived(2, Hello("me", 5000, instance=99)))
+    assert CloseLink(2) in again
+
+
+def test_who_is_told_that_another_node_uses_its_key_says_so() -> None:
+    script = Script()
+    script.do(AddressLearned(BOB_AT, "you"), LinkOpened(1, BOB_AT, dialed=True))
+    script.do(LinkSecured(1, BOB))
+    said = script.do(MessageReceived(1, protocol.Bye(protocol.COPIED)))
+    assert said[0] == ShowNotice("another node (says 10.0.0.4:5000) uses your key: " + COPY)
 
 
 # The end of a link
@@ -928,7 +1049,7 @@ def test_a_full_node_tells_a_new_member_of_others_and_turns_only_those_away_it_h
         CloseLink(5),
     ]
     actions = script.do(MessageReceived(6, Hello("again", 0, 7)))
-    assert actions[:3] == [CloseLink(1), SendMessage(6, MY_HELLO), SendMessage(6, Have(()))]
+    assert actions[:3] == [CloseLink(1), SendMessage(6, hello_to(ZOE_AT)), SendMessage(6, Have(()))]
 
 
 def test_who_is_turned_away_dials_those_it_is_told_of_and_asks_again_later() -> None:
@@ -953,8 +1074,8 @@ def test_a_node_with_enough_links_only_proves_what_it_had_begun_to_dial() -> Non
     script = Script(max_links=2)
     for number, at in ((1, ANN_AT), (2, BOB_AT), (3, ZOE_AT)):
         script.do(AddressLearned(at, "hearsay"), LinkOpened(number, at, dialed=True))
-    assert SendMessage(1, MY_HELLO) in script.do(LinkSecured(1, ANN))
-    assert SendMessage(2, MY_HELLO) in script.do(LinkSecured(2, BOB))
+    assert SendMessage(1, hello_to(ANN_AT)) in script.do(LinkSecured(1, ANN))
+    assert SendMessage(2, hello_to(BOB_AT)) in script.do(LinkSecured(2, BOB))
     assert script.do(LinkSecured(3, ZOE))[1:] == [CloseLink(3)]  # two are about to be up
     assert script.mesh.contacts.known[ZOE_AT].proven
 
@@ -1231,7 +1352,7 @@ def test_entries_of_a_link_that_is_gone_are_kept_and_passed_on() -> None:
 
 
 def test_an_address_that_the_room_does_not_reach_is_neither_kept_nor_dialed() -> None:
-    script = Script(may_dial=lambda address: address != ZOE_AT)
+    script = Script(may_learn=lambda address, over: address != ZOE_AT)
     assert script.do(AddressLearned(ZOE_AT, "hearsay")) == []
     script.do(LinkOpened(1, (ZOE_AT[0], 40_000), dialed=False), LinkSecured(1, ZOE))
     script.do(MessageReceived(1, Hello("zoe", ZOE_AT[1], 7)))

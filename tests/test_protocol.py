@@ -43,8 +43,8 @@ SIGNATURE = b"s" * 64
 # One of each kind, and its frame written out by hand from the specification.
 EXACT: list[tuple[Message, str]] = [
     (
-        Hello("bö", port=5000, instance=7),
-        "00000012 01  0001 0000000000000007 1388 0003 62c3b6",
+        Hello("bö", port=5000, instance=7, seen="::1"),
+        "00000016 01  0001 0000000000000007 1388 0003 62c3b6 03 3a3a31",
     ),
     (
         Peers((Peer(ALICE, "::1", 6000), Peer(ALICE, "", 1))),
@@ -132,6 +132,11 @@ def test_each_message_has_exactly_the_bytes_of_the_specification(
 ) -> None:
     assert encode(message) == bytes.fromhex(exact)
     assert fed(bytes.fromhex(exact)) == [message]
+
+
+def test_a_hello_may_leave_out_where_it_sees_the_far_end() -> None:
+    exact = bytes.fromhex("00000012 01  0001 0000000000000007 1388 0003 62c3b6")
+    assert fed(exact) == [Hello("bö", port=5000, instance=7)]
 
 
 @given(messages)

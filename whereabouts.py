@@ -1,0 +1,71 @@
+"""The whereabouts: where a room's members are found, for those who are invited.
+
+    whereabouts.txt     where this node was found in its last run, an address a line, best first
+
+An invite leads to its writer, if anybody can call there, and to members who answered lately: for
+the writer may be away, or behind a router.
+
+Lives here: that file (mode 0600), and which addresses an invite holds. Never here: invites as text,
+what is dialed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from addresses import EVERYWHERE, Address, AddressBook, BadAddress, Known, parse_address, scope_of
+
+NAME = "whereabouts.txt"
+MAX_FILE_BYTES = 4096  # a few addresses of at most 260 characters each
+# What an invite tells of others: with one's own two or three it makes some 150 characters.
+MAX_OTHERS = 3
+
+
+def load(folder: Path) -> list[Address]:
+    """What was saved; nothing where there is none, or no sense in it. Raises OSError."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            lines = file.read(MAX_FILE_BYTES).decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(BadAddress):  # cut off, or edited
+            found.append(parse_address(line))
+    return found
+
+
+def save(folder: Path, own: Iterable[Address]) -> None:
+    """Raises OSError."""
+    path = folder / NAME
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{address}\n" for address in own)
+    draft.replace(path)
+
+
+def for_invite(own: Iterable[Address], known: Iterable[Known]) -> tuple[Address, ...]:
+    """The addresses of an invite: one's own, then of those that answered the ones that reach
+    furthest, the last ones first."""
+    answered = [each for each in known if each.answered and scope_of(each.address) is not None]
+    answered.sort(key=lambda each: each.answered or "", reverse=True)
+    answered.sort(key=lambda each: scope_of(each.address) != EVERYWHERE)
+    others = [each.address for each in answered]
+    mine = dict.fromkeys(own)
+    return (*mine, *[each for each in dict.fromkeys(others) if each not in mine][:MAX_OTHERS])
+
+
+def in_folders(folders: Iterable[Path]) -> tuple[Address, ...]:
+    """The addresses of an invite by whoever has these folders. Raises OSError."""
+    own: list[Address] = []
+    known: list[Known] = []
+    for folder in folders:
+        own += load(folder)
+        book = AddressBook(folder / "addresses.txt")
+        book.load()
+        known += book.entries()
+    return for_invite(own, known)
