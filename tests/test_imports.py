@@ -60,6 +60,7 @@ MAY_IMPORT = {
     "resolver": {"addresses", "net"},
     "lines": set(),
     "rooms": {"addresses", "folders", "identity", "invite"},
+    "lookalikes": set(),
     "roster": {"facts", "text"},
     "look": {"text"},
     "paint": {"text"},
