@@ -94,7 +94,9 @@ def _the_member(user: User, name: str, command: str) -> bytes | None:
 
 def _who(user: User, argument: str) -> None:
     wall_ms = time.time_ns() // 1_000_000
-    members, more = facts.of_members(user.node, user.sightings, user.now(), wall_ms, MAX_MEMBERS)
+    members, more = facts.of_members(
+        user.node, user.names, user.sightings, user.now(), wall_ms, MAX_MEMBERS
+    )
     rows: list[tuple[str, ...]] = [
         (member.label, member.member.hex()[:8], _presence(user, member), _said(member.said_s))
         for member in members
@@ -185,7 +187,7 @@ def _list_peers(user: User) -> Errand[None]:
             f"{size(peer.received_bytes)} / {size(peer.sent_bytes)}",
             _behind(peer),
         )
-        for peer in facts.of_peers(user.node, user.now())
+        for peer in facts.of_peers(user.node, user.names, user.now())
     ]
     if rows:
         user.output.table(PEER_HEADERS, rows)
@@ -204,7 +206,8 @@ def _net(user: User, argument: str) -> None:
 
 def _diagnose(user: User) -> Errand[None]:
     yield from _round_trips(user)
-    user.output.info(diagnose(facts.of_net(user.node, user.sightings, user.now(), *user.listening)))
+    found = facts.of_net(user.node, user.names, user.sightings, user.now(), *user.listening)
+    user.output.info(diagnose(found))
 
 
 def _round_trips(user: User) -> Errand[None]:

@@ -151,9 +151,9 @@ def name_of(node: Node, member: bytes) -> str:
     return node.mesh.called.get(member, "") if name is None else name
 
 
-def labels(node: Node, members: list[bytes]) -> dict[bytes, str]:
-    """What each is called on screen, so that no two of them are called the same."""
-    names = Names()
+def labels(node: Node, names: Names, members: list[bytes]) -> dict[bytes, str]:
+    """What each is called on screen. `names`: the same as wherever names are shown, so that who
+    is told apart there from somebody else is so here as well."""
     called = [(member, name_of(node, member)) for member in members]
     for member, name in called:
         names.label_of(name, member.hex())
@@ -184,13 +184,13 @@ def _known(node: Node, last: dict[bytes, _Last]) -> list[bytes]:
 
 
 def of_members(
-    node: Node, sightings: Sightings, now: float, wall_ms: int, limit: int
+    node: Node, names: Names, sightings: Sightings, now: float, wall_ms: int, limit: int
 ) -> tuple[list[MemberFacts], int]:
     """The first `limit` of the known members, and how many more there are."""
     last = _last_entries(node)
     members = _known(node, last)
     shown = members[:limit]
-    called = labels(node, shown)
+    called = labels(node, names, shown)
     found = []
     for member in shown:
         left = sightings.left_at(member)
@@ -225,8 +225,8 @@ def member_at(node: Node, address: Address) -> bytes | None:
 # ---------------------------------------------------------------- links
 
 
-def of_peers(node: Node, now: float) -> list[PeerFacts]:
-    called = labels(node, list(node.mesh.members))
+def of_peers(node: Node, names: Names, now: float) -> list[PeerFacts]:
+    called = labels(node, names, list(node.mesh.members))
     found = []
     for member, link in node.mesh.members.items():
         lacks, ahead = behind(node.mesh, link)
@@ -280,18 +280,21 @@ def missing(mesh: Mesh) -> int:
 # ---------------------------------------------------------------- the whole
 
 
-def of_net(node: Node, sightings: Sightings, now: float, host: str, port: int) -> NetFacts:
+def of_net(
+    node: Node, names: Names, sightings: Sightings, now: float, host: str, port: int
+) -> NetFacts:
     """`host` and `port`: where this node listens; port 0: nowhere."""
     mesh = node.mesh
     clocks = sightings.clocks_s()
     contacts = [contact for contact in mesh.contacts.known.values() if _fails(mesh, contact)]
     there = [contact.member for contact in contacts if contact.member is not None]
-    called = labels(node, list(dict.fromkeys([*mesh.members, *clocks, *mesh.refused, *there])))
+    everybody = list(dict.fromkeys([*mesh.members, *clocks, *mesh.refused, *there]))
+    called = labels(node, names, everybody)
     return NetFacts(
         host,
         port,
         mesh.was_called,
-        tuple(of_peers(node, now)),
+        tuple(of_peers(node, names, now)),
         tuple(_of_dial(mesh, contact, called, now) for contact in contacts),
         tuple(ClockFacts(called[author], behind_s) for author, behind_s in clocks.items()),
         tuple(called[member] for member in mesh.refused),

@@ -169,7 +169,7 @@ class JsonOutput:
         self.info(table_lines(headers, rows))
 
     def renamed(self, id: str, name: str) -> None:
-        self.notice(f"you are called {label(name, id, clash=False)} now")
+        self.notice(f"you are called {label(name, id)} now")
 
     def status(self, status: Status) -> None:
         """Nothing: it is made of what was told before."""

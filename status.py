@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import facts
 from output import Status
+from text import Names
 
 if TYPE_CHECKING:
     from mesh import Mesh
@@ -33,9 +34,10 @@ def receipt(have: int, missing: int, named: str, linked: bool) -> str:
 class Standing:
     """How a node stands, looked at once a turn."""
 
-    def __init__(self, node: Node, log: bytes, sightings: facts.Sightings) -> None:
-        """`log`: the one that it writes; what is in it already is no news."""
-        self._node, self._log, self._sightings = node, log, sightings
+    def __init__(self, node: Node, names: Names, log: bytes, sightings: facts.Sightings) -> None:
+        """`log`: the one that it writes; what is in it already is no news. `names`: the same as
+        wherever names are shown."""
+        self._node, self._names, self._log, self._sightings = node, names, log, sightings
         self._before = node.mesh.frontier.get(log, 0)
         self._missing, self._look_at = 0, 0.0
 
@@ -72,6 +74,6 @@ class Standing:
         return left_at is None or now >= left_at + GONE_S
 
     def _named(self, members: list[bytes]) -> str:
-        called = facts.labels(self._node, members[:NAMED])
+        called = facts.labels(self._node, self._names, members[:NAMED])
         more = len(members) - NAMED
         return ", ".join(called.values()) + (f" and {more} more" if more > 0 else "")

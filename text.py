@@ -4,7 +4,8 @@ ends and the next begins, what a member is called.
 Every string from the network, a file or the command line passes `harmless()` before it
 gets near a terminal. What it replaces, it shows that something was there.
 
-Never here: escape sequences of our own, layout, any import of another module of selchat.
+Never here: escape sequences of our own, layout, any import of another module of selchat but
+lookalikes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
+from lookalikes import fold, keys
+
 NAME_CELLS = 24  # under a third of the classic 80 columns: most of a row is the text's
 NAME_CHARACTERS = 256  # 24 cells with 4 marks on each are 120; no longer name is looked at
-NAMES = 4096  # far more than one room has talking; a few hundred KB at most
+NAMES = 4096  # far more than one room has talking; a few MB at most
+# Of an id so many digits are shown where names look alike: as many as one sees at a glance.
+DIGITS = 4
+# Members with one look whose ids are told apart digit by digit. Of any more, and of those whose
+# names come when NAMES are known, so many digits are shown: 64 bits, for which nobody finds a key.
+CROWD = 64
+CROWD_DIGITS = 16
+NO_NAME = "(no name)"
 MARKS = 4  # Vietnamese and pointed Hebrew stack 2 or 3; above 4 it is decoration
 
 REPLACEMENT = "\ufffd"
@@ -35,6 +45,8 @@ _FILLERS = "\u115f\u1160\u3164\uffa0"  # letters by category, but nothing is to 
 _INVISIBLE = re.compile(
     "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
+# How a name ends that could pass for a label with an id, as `fold` shows it.
+_POSES = re.compile(r"~ ?\w{4,}\Z")
 
 
 # Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay.
@@ -253,19 +265,27 @@ def short_name(name: str, cells: int = NAME_CELLS) -> str:
     return shown if cells_of(shown) <= cells else first_cells(shown, cells - 1) + "…"
 
 
-def label(name: str, member: str, clash: bool) -> str:
-    """What a person is called on screen."""
+def label(name: str, member: str, digits: int = 0) -> str:
+    """What a person is called on screen. `digits`: of the id, where the name alone won't do."""
     shown = short_name(name)
     # A name that itself ends like a label ("bob~1a2b") could pass for another member.
-    poses = re.search("~[0-9a-f]{4}$", shown)
-    return f"{shown or '(no name)'}~{member[:4]}" if clash or poses or not shown else shown
+    if not shown or _POSES.search(fold(shown)):
+        digits = max(digits, DIGITS)
+    return f"{shown or NO_NAME}~{member[:digits]}" if digits else shown
+
+
+def digits_apart(one: str, other: str) -> int:
+    """How many digits of each of two ids are to be shown, so that they differ."""
+    same = next((at for at, pair in enumerate(zip(one, other, strict=True)) if len({*pair}) > 1), 0)
+    return max(DIGITS, same + 1)
 
 
 class Names:
-    """Who is called what, so that two members whose names look the same are told apart."""
+    """Who is called what, so that two members whose names look alike are told apart: by as many
+    digits of their ids as differ, since anybody can make a key whose id begins like another's."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, set[str]] = {}  # two are enough to know of a clash
+        self._alike: dict[str, list[str]] = {}  # members by what their names look like
         self._labels: dict[tuple[str, str], str] = {}
 
     def label_of(self, name: str, member: str) -> str:
@@ -273,14 +293,24 @@ class Names:
         known = self._labels.get((name, member))
         if known is not None:
             return known
-        look = unicodedata.normalize("NFKC", _INVISIBLE.sub("", short_name(name)))
-        owners = self._owners.setdefault(look, set())
-        if member not in owners and len(owners) < 2:
-            owners.add(member)
-            self._labels.clear()  # the first owner's label may have to change
-        if len(self._owners) > NAMES:
-            del self._owners[next(iter(self._owners))]
+        digits = max(self._digits(look, member) for look in keys(short_name(name) or NO_NAME))
         if len(self._labels) >= NAMES:
             self._labels.clear()
-        shown = self._labels[name, member] = label(name, member, len(owners) > 1)
+        shown = self._labels[name, member] = label(name, member, digits)
         return shown
+
+    def _digits(self, look: str, member: str) -> int:
+        """How many digits of its id tell a member from all whose names have this look."""
+        alike = self._alike.get(look)
+        if alike is None:
+            # Of what is known nothing is forgotten: who is forgotten could be posed as.
+            if len(self._alike) >= 2 * NAMES:  # a name has two or three looks
+                return CROWD_DIGITS
+            alike = self._alike[look] = []
+        if member not in alike and len(alike) <= CROWD:
+            alike.append(member)
+            if len(alike) > 1:
+                self._labels.clear()  # those of the others may have to change
+        least = CROWD_DIGITS if len(alike) > CROWD else DIGITS if alike != [member] else 0
+        near = [other for other in alike if other[:DIGITS] == member[:DIGITS] and other != member]
+        return max([least, *(digits_apart(member, other) for other in near)])

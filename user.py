@@ -514,7 +514,7 @@ class User:
             transcribe=self._transcribe if self._debug else None,
         )
         self._node = Node(self.name, port, self._log, self._journal, surroundings)
-        self._standing = Standing(self._node, self._log, self.sightings)
+        self._standing = Standing(self._node, self.names, self._log, self.sightings)
         self.roster = Roster(self._node, self.names)
         self._feed = Feed(
             self._journal,

@@ -14,6 +14,7 @@ from protocol import Entries, Fork, Have, Head, Hello, Peer, Peers, Ping
 from tests.simulator import sign
 from tests.test_mesh import ANN_LOG, BOB, BOB_LOG, MY_LOG, ZOE, ZOE_AT, ZOE_LOG, Script
 from tests.test_node import ANN, ANN_AT, ME, Bench, Line, post
+from text import Names
 
 BOB_AT = ("10.0.0.2", 5000)
 
@@ -72,7 +73,7 @@ def test_a_peer_has_its_facts() -> None:
     bench = Bench()
     line = sized(bench.linked())
     bench.hear(line, Peers((Peer(ME, "10.0.0.2", 5000),)), Ping())
-    (peer,) = facts.of_peers(bench.node, 3.0)
+    (peer,) = facts.of_peers(bench.node, Names(), 3.0)
     assert peer == facts.PeerFacts(
         ANN, "ann", ANN_AT, False, None, 3.0, 700, 400, 0, 0, ("10.0.0.2", 5000), ""
     )
@@ -90,7 +91,14 @@ def test_a_name_from_the_journal_counts_more_than_that_of_the_hello() -> None:
 def test_two_of_one_name_have_two_labels() -> None:
     bench = Bench()
     bench.node.journal.name_of = lambda author: "bob"  # type: ignore[method-assign]
-    assert facts.labels(bench.node, [ANN, BOB]) == {ANN: "bob~4141", BOB: "bob~4242"}
+    assert facts.labels(bench.node, Names(), [ANN, BOB]) == {ANN: "bob~4141", BOB: "bob~4242"}
+
+
+def test_who_is_told_apart_on_screen_is_told_apart_in_a_list_without_the_other() -> None:
+    bench, names = Bench(), Names()
+    bench.node.journal.name_of = lambda author: "bob"  # type: ignore[method-assign]
+    names.label_of("bоb", "99" * 32)  # with a Cyrillic letter, not listed here
+    assert facts.labels(bench.node, names, [ANN]) == {ANN: "bob~4141"}
 
 
 def test_members_are_listed_with_who_is_here_first_and_then_who_spoke_last() -> None:
@@ -102,7 +110,7 @@ def test_members_are_listed_with_who_is_here_first_and_then_who_spoke_last() -> 
     sightings = Sightings()
     sightings.left(BOB, 10.0)
     bench.node.disconnect(ZOE)
-    listed, more = facts.of_members(bench.node, sightings, 25.0, 5000, 99)
+    listed, more = facts.of_members(bench.node, Names(), sightings, 25.0, 5000, 99)
     assert more == 0
     assert listed == [
         MemberFacts(ME, "me", True, False, False, None, 4.0),
@@ -110,7 +118,7 @@ def test_members_are_listed_with_who_is_here_first_and_then_who_spoke_last() -> 
         MemberFacts(ZOE, "(no name)~5a5a", False, False, True, None, 5.0),
         MemberFacts(BOB, "(no name)~4242", False, False, False, 15.0, 5.0),
     ]
-    assert facts.of_members(bench.node, sightings, 25.0, 5000, 2) == (listed[:2], 2)
+    assert facts.of_members(bench.node, Names(), sightings, 25.0, 5000, 2) == (listed[:2], 2)
     assert facts.known_members(bench.node) == [ME, ANN, ZOE, BOB]
 
 
@@ -127,7 +135,7 @@ def test_the_newest_log_of_an_author_tells_when_it_spoke() -> None:
             protocol.pack_posts(["hi"]),
         )
         bench.hear(line, Entries((unsigned + sign(BOB, unsigned),)))
-    listed, _ = facts.of_members(bench.node, Sightings(), 0.0, 4000, 99)
+    listed, _ = facts.of_members(bench.node, Names(), Sightings(), 0.0, 4000, 99)
     assert [member.said_s for member in listed if member.member == BOB] == [1.0]
 
 
@@ -148,9 +156,9 @@ def test_the_net_has_its_facts() -> None:
     sightings = Sightings()
     sightings.said(ANN, 250)
     bench.node.disconnect(BOB)
-    found = facts.of_net(bench.node, sightings, 1.0, "10.0.0.2", 5000)
+    found = facts.of_net(bench.node, Names(), sightings, 1.0, "10.0.0.2", 5000)
     assert (found.host, found.port, found.was_called) == ("10.0.0.2", 5000, True)
-    assert found.peers == tuple(facts.of_peers(bench.node, 1.0))
+    assert found.peers == tuple(facts.of_peers(bench.node, Names(), 1.0))
     assert found.clocks == (facts.ClockFacts("ann", 0.25),)
     assert (found.dials, found.refused, found.missing) == ((), ("(no name)~4242",), 0)
 
@@ -169,7 +177,7 @@ def test_only_what_is_dialed_in_vain_is_a_failure() -> None:
     bench.unreachable = False
     sized(bench.linked())
     bench.node.disconnect(BOB)
-    dials = facts.of_net(bench.node, Sightings(), 2.0, "10.0.0.2", 5000).dials
+    dials = facts.of_net(bench.node, Names(), Sightings(), 2.0, "10.0.0.2", 5000).dials
     reason = "network is unreachable"
     assert [dial for dial in dials if dial.address not in ways] == [
         facts.DialFacts(ANN_AT, True, "ann", True, False, 1, reason, 2.0),
@@ -188,7 +196,7 @@ def test_an_address_whose_member_is_linked_there_is_no_failure_any_more() -> Non
     line.news += [net.Secured(ANN), Hello("ann", 5000, 7)]
     bench.hear(line)
     assert ANN in bench.node.mesh.members
-    assert facts.of_net(bench.node, Sightings(), 2.0, "10.0.0.2", 5000).dials == ()
+    assert facts.of_net(bench.node, Names(), Sightings(), 2.0, "10.0.0.2", 5000).dials == ()
 
 
 # ---------------------------------------------------------------- sightings

@@ -157,7 +157,7 @@ def test_two_members_whose_names_look_the_same_are_told_apart(name: str) -> None
     plain.output.message(post("three", "bob", BOB))
     assert plain.stdout().splitlines() == [
         "08:43:00 bob: one",
-        f"08:43:00 {label(name, CAROL, True)}: two",
+        f"08:43:00 {label(name, CAROL, 4)}: two",
         "08:43:00 bob~b2b2: three",
     ]
 
@@ -174,7 +174,7 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
     names = text_module.Names()
     for number in range(3 * text_module.NAMES):
         names.label_of(f"{number:5}" * 10_000, f"{number:064x}")
-    assert len(names._owners) <= text_module.NAMES
+    assert len(names._alike) <= 2 * text_module.NAMES
     assert len(names._labels) <= text_module.NAMES
     assert all(len(name) <= text_module.NAME_CHARACTERS for name, _ in names._labels)
 

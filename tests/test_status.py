@@ -12,6 +12,7 @@ from protocol import Head
 from status import GONE_S, LOOK_S, Standing, receipt
 from tests.test_mesh import BOB_LOG, MY_LOG, ZOE, Script
 from tests.test_node import ANN
+from text import Names
 
 
 class Stand:
@@ -23,7 +24,7 @@ class Stand:
         names = {ANN: "ann", ZOE: "zoe"}
         journal = SimpleNamespace(name_of=names.get)
         node = cast(Node, SimpleNamespace(mesh=self.script.mesh, journal=journal))
-        self.standing = Standing(node, MY_LOG, self.sightings)
+        self.standing = Standing(node, Names(), MY_LOG, self.sightings)
         self.now = 100.0
 
     def say(self) -> None:

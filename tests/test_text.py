@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import text as text_module
+from lookalikes import fold
 from tests.shown import (
     ALICE,
     has_controls,
     nasty,
 )
-from text import break_rows, cells_of, clusters, edges, harmless, label
+from text import Names, break_rows, cells_of, clusters, edges, harmless, label
 
 
 def test_ordinary_text_is_not_even_copied() -> None:
@@ -147,29 +148,96 @@ def test_what_some_terminal_shows_two_cells_wide_has_two_cells_at_least(text: st
 
 
 def test_a_name_is_shown_as_it_is() -> None:
-    assert label("user1", ALICE, False) == "user1"
-    assert label("user1", ALICE, True) == "user1~a1a1"
+    assert label("user1", ALICE) == "user1"
+    assert label("user1", ALICE, 4) == "user1~a1a1"
 
 
 @pytest.mark.parametrize("name", ["", "   ", "\xa0\u3000", "\u200d\u200d", "\u2800", "\ufe0f"])
 def test_a_name_with_nothing_to_see_has_a_stand_in_with_the_id(name: str) -> None:
-    assert label(name, ALICE, False) == "(no name)~a1a1"
+    assert label(name, ALICE) == "(no name)~a1a1"
 
 
 def test_a_name_is_cut_by_cells_and_not_by_characters() -> None:
-    assert label("x" * 24, ALICE, False) == "x" * 24
-    assert label("x" * 25, ALICE, False) == "x" * 23 + "…"
-    assert label("世" * 13, ALICE, False) == "世" * 11 + "…"
-    assert label("x" * 10_000, ALICE, True) == "x" * 23 + "…~a1a1"
+    assert label("x" * 24, ALICE) == "x" * 24
+    assert label("x" * 25, ALICE) == "x" * 23 + "…"
+    assert label("世" * 13, ALICE) == "世" * 11 + "…"
+    assert label("x" * 10_000, ALICE, 4) == "x" * 23 + "…~a1a1"
 
 
 def test_a_name_can_not_pose_as_another_members_label() -> None:
-    assert label("bob~b2b2", ALICE, False) == "bob~b2b2~a1a1"
+    assert label("bob~b2b2", ALICE) == "bob~b2b2~a1a1"
 
 
-@given(nasty, st.booleans())
-def test_no_name_keeps_a_control_character_or_outgrows_its_cells(name: str, clash: bool) -> None:
-    shown = label(name, ALICE, clash)
+@pytest.mark.parametrize(
+    "name", ["bob~lalb", "bob∼1a2b", "bob\uff5e1a2b", "bob~ 1a2b", "bob~1a2b3c4d"]
+)
+def test_nor_can_one_that_only_looks_like_a_label(name: str) -> None:
+    assert label(name, ALICE).endswith("~a1a1")
+
+
+BOB, TWIN, OTHER_TWIN = "b2" * 32, "b2b2" + "c" * 60, "b2b2c" + "d" * 59
+
+
+def called(*known: tuple[str, str]) -> list[str]:
+    names = Names()
+    for name, member in known:
+        names.label_of(name, member)
+    return [names.label_of(name, member) for name, member in known]
+
+
+def test_two_whose_names_look_alike_are_told_apart_by_their_ids() -> None:
+    assert called(("bob", BOB), ("Bob", ALICE)) == ["bob~b2b2", "Bob~a1a1"]
+    assert called(("bob", BOB), ("bоb", ALICE)) == ["bob~b2b2", "bоb~a1a1"]
+    assert called(("Ian", BOB), ("lan", ALICE)) == ["Ian~b2b2", "lan~a1a1"]
+    assert called(("Ian", BOB), ("Lan", ALICE)) == ["Ian", "Lan"]
+
+
+def test_a_key_made_to_begin_like_another_is_told_apart_by_more_digits() -> None:
+    assert called(("bob", BOB), ("bob", TWIN)) == ["bob~b2b2b", "bob~b2b2c"]
+    assert called(("bob", BOB), ("bob", TWIN), ("bob", OTHER_TWIN), ("bob", ALICE)) == [
+        "bob~b2b2b",
+        "bob~b2b2cc",
+        "bob~b2b2cd",
+        "bob~a1a1",
+    ]
+    assert called(("", BOB), ("\u200d", TWIN)) == ["(no name)~b2b2b", "(no name)~b2b2c"]
+
+
+def test_of_a_crowd_with_one_name_each_shows_more_of_its_id_than_anybody_can_choose() -> None:
+    names = Names()
+    for number in range(3 * text_module.CROWD):
+        names.label_of("bob", f"b2b2{number:060x}")
+    assert names.label_of("bob", BOB) == "bob~" + BOB[: text_module.CROWD_DIGITS]
+    assert len(names._alike["fold bob"]) == text_module.CROWD + 1
+    shown = {names.label_of("bob", f"b2b2{n:060x}") for n in range(text_module.CROWD)}
+    assert len(shown) == text_module.CROWD
+
+
+def test_who_was_known_before_thousands_of_names_came_is_not_posed_as_after_them() -> None:
+    names = Names()
+    assert names.label_of("bob", BOB) == "bob"
+    for number in range(2 * text_module.NAMES):
+        names.label_of(f"name {number}x", f"{number:064x}")
+    assert names.label_of("bob", BOB) == "bob"
+    assert names.label_of("bob", ALICE) == "bob~a1a1"
+    assert names.label_of("bob", BOB) == "bob~b2b2"
+    assert names.label_of("new", ALICE) == "new~a1a1a1a1a1a1a1a1"
+
+
+look_alikes = st.text(st.sampled_from("bоo0Il1|~ab2"), min_size=1, max_size=6)
+ids = st.text(st.sampled_from("ab2"), min_size=64, max_size=64)
+
+
+@given(st.lists(st.tuples(look_alikes, ids), max_size=8))
+def test_no_two_members_ever_have_labels_that_look_alike(known: list[tuple[str, str]]) -> None:
+    shown: dict[str, str] = {}
+    for (name, member), each in zip(known, called(*known), strict=True):
+        assert shown.setdefault(fold(each), member) == member, (name, each)
+
+
+@given(nasty, st.sampled_from([0, 4]))
+def test_no_name_keeps_a_control_character_or_outgrows_its_cells(name: str, digits: int) -> None:
+    shown = label(name, ALICE, digits)
     assert not has_controls(shown)
     assert shown.strip()
     assert text_module.cells_of(shown) <= text_module.NAME_CELLS + len("~a1a1")
