@@ -175,6 +175,9 @@ class Conversation(Readable):
     def notice(self, text: str) -> None:
         self._add("· ", text, "dim")
 
+    def warning(self, text: str) -> None:
+        self._add("!! ", text, "bold red")
+
     def error(self, text: str) -> None:
         self._add("! ", text, "red")
 

@@ -75,6 +75,9 @@ class Output(Protocol):
     def status(self, status: Status) -> None: ...
     def clear(self) -> None: ...
     def notice(self, text: str) -> None: ...
+    def warning(self, text: str) -> None:
+        """A notice that nobody should overlook."""
+
     def error(self, text: str) -> None: ...
     def info(self, lines: list[str]) -> None: ...
     def bye(self, reason: str) -> None: ...
@@ -158,6 +161,9 @@ class JsonOutput:
 
     def notice(self, text: str) -> None:
         self._event("notice", text=text)
+
+    def warning(self, text: str) -> None:
+        self._event("notice", text=text, loud=True)
 
     def error(self, text: str) -> None:
         self._event("error", text=text)
@@ -251,6 +257,9 @@ class PlainOutput(Readable):
 
     def notice(self, text: str) -> None:
         self._notices.append(f"selchat: {harmless(text)}\n")
+
+    def warning(self, text: str) -> None:
+        self.notice(f"WARNING: {text}")
 
     def error(self, text: str) -> None:
         self.notice(text)

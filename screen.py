@@ -97,6 +97,11 @@ class Screen(Conversation):
         if bell == "all" or (bell == "mentions" and self._look.mentions(message.text)):
             self._alert = f"{self._names.label_of(message.name, message.id)}: {message.text[:200]}"
 
+    def warning(self, text: str) -> None:
+        super().warning(text)
+        if self._bell() != "off":
+            self._alert = text[:200]
+
     def _rename(self, name: str) -> None:
         super()._rename(name)
         self._name, self._dirty = name, True

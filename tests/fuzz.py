@@ -50,6 +50,7 @@ import journal
 import keys as keys_module
 import layout
 import look
+import lookalikes
 import net
 import output as output_module
 import protocol
@@ -75,8 +76,8 @@ TraceFunction = Callable[[FrameType, str, Any], Any]
 CORPUS = Path(__file__).resolve().parent / "corpus"
 OURS: tuple[ModuleType, ...] = (
     addresses, buffer, commands, completion, editor_module, events, identity, invite_module,
-    journal, keys_module, layout, look, net, output_module, protocol, screen_module, search,
-    settings, terminal, text_module, when
+    journal, keys_module, layout, look, lookalikes, net, output_module, protocol, screen_module,
+    search, settings, terminal, text_module, when
 )  # fmt: skip
 MAX_BYTES = 4096  # of one input: longer ones reach no other code, and fill the corpus
 # Characters that turn the direction of the text around them (Unicode's Bidi_Control).
@@ -485,6 +486,7 @@ def _tell(output: output_module.Output, fields: Fields) -> output_module.Message
     output.renamed(ALICE, name)
     output.confirmed(other, [text])
     output.notice(text)
+    output.warning(text)
     output.error(text)
     output.info([text, other])
     output.bye(text)
@@ -545,7 +547,7 @@ def json_lines(data: bytes) -> None:
     output.flush()
     assert writes[0].isascii() and not can_harm(writes[0], allowed="\n")
     read = [json.loads(line) for line in writes[0].splitlines()]
-    assert len(read) == 13
+    assert len(read) == 14
     said, again = (e for e in read if e["event"] == "message" and e["id"] == BOB)
     assert said == again
     assert (said["text"], said["name"], said["ref"]) == (told.text, told.name, told.ref)
@@ -553,7 +555,7 @@ def json_lines(data: bytes) -> None:
 
 
 def names(data: bytes) -> None:
-    """Any two names: labels that fit, harm no terminal, and differ if the names look alike."""
+    """Any two names: labels that fit, harm no terminal, and do not look alike."""
     fields = Fields(data)
     one, other = fields.text(), fields.text()
     called = text_module.Names()
@@ -562,7 +564,7 @@ def names(data: bytes) -> None:
     for label in labels:
         assert label.strip() and not can_harm(label)
         assert text_module.cells_of(label) <= text_module.NAME_CELLS + len("~1a2b")
-    assert labels[0] != labels[1]
+    assert set(lookalikes.keys(labels[0])).isdisjoint(lookalikes.keys(labels[1]))
 
 
 # ---------------------------------------------------------------- the database

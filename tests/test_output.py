@@ -39,6 +39,7 @@ def test_json_lines_are_the_contracts_objects_in_the_contracts_order() -> None:
     output.message(post("hi"))
     output.confirmed("r1", [BOB, CAROL])
     output.notice("n")
+    output.warning("w")
     output.error("e")
     output.info(["one", "two"])
     output.bye("")
@@ -58,6 +59,7 @@ def test_json_lines_are_the_contracts_objects_in_the_contracts_order() -> None:
         '"private":false}',
         f'{{"event":"confirmed","ref":"r1","by":["{BOB}","{CAROL}"]}}',
         '{"event":"notice","text":"n"}',
+        '{"event":"notice","text":"w","loud":true}',
         '{"event":"error","text":"e"}',
         '{"event":"notice","text":"one\\ntwo"}',
         '{"event":"bye","reason":""}',
@@ -110,6 +112,7 @@ def test_plain_posts_go_to_stdout_in_one_write_and_all_else_to_stderr() -> None:
     plain.output.link("down", BOB, "bob", "127.0.0.1:6000", "gone")
     plain.output.link("down", BOB, "bob", "127.0.0.1:6000")
     plain.output.notice("a\nb")
+    plain.output.warning("an\nother key")
     plain.output.error("port in use")
     plain.output.info(["one  1", "two  2"])
     plain.output.bye("")
@@ -124,6 +127,7 @@ def test_plain_posts_go_to_stdout_in_one_write_and_all_else_to_stderr() -> None:
         "selchat: bob left: gone\n"
         "selchat: bob left\n"
         "selchat: a␊b\n"
+        "selchat: WARNING: an␊other key\n"
         "selchat: port in use\n"
         "one  1\n"
         "two  2\n"

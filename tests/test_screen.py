@@ -34,6 +34,7 @@ from text import cells_of, harmless
 
 def test_a_conversation_looks_like_one() -> None:
     screen = Terminal()
+    screen.bell = "off"
     screen.screen.ready(ALICE, "me", "127.0.0.1:5000", "open")
     screen.screen.message(post("before", time_ms=TIME_MS - DAY_MS, history=True))
     screen.screen.link("up", BOB, "bob", "127.0.0.1:6000")
@@ -45,6 +46,7 @@ def test_a_conversation_looks_like_one() -> None:
     screen.screen.info(["/help  this", "/quit  end"])
     screen.screen.notice("one")
     screen.screen.error("two")
+    screen.screen.warning("three")
     screen.screen.link("down", BOB, "bob", "127.0.0.1:6000", "gone")
     screen.screen.bye("")
     screen.type(b"typing")
@@ -64,11 +66,12 @@ def test_a_conversation_looks_like_one() -> None:
         "/quit  end",
         "· one",
         "! two",
+        "!! three",
         "← bob left: gone",
         "me › typing",
     ]
     assert len(screen.writes) == 1
-    assert (screen.emulator.cursor.y, screen.emulator.cursor.x) == (16, 11)
+    assert (screen.emulator.cursor.y, screen.emulator.cursor.x) == (17, 11)
 
 
 def test_a_day_of_another_year_says_so() -> None:
@@ -332,7 +335,10 @@ def test_the_bell_rings_as_often_as_a_person_wants_and_not_more_than_once_a_seco
     assert rings(post("hello")) == []
     assert rings(post("@me", own=True)) == []
     assert rings(post("@me", history=True)) == []
+    screen.screen.warning("somebody \x1b else")
+    assert rings() == ["\a\x1b]9;somebody ␛ else\a"]
     screen.bell = "off"
+    screen.screen.warning("somebody else")
     assert rings(hello) == []
     screen.bell = "all"
     assert len(rings(post("hello"))) == 1
@@ -481,6 +487,7 @@ def test_no_byte_from_the_network_controls_the_screen(
     screen.screen.link("up", BOB, name, text)
     screen.screen.link("down", BOB, name, text, text)
     screen.screen.notice(text)
+    screen.screen.warning(text)
     screen.screen.error(text)
     screen.screen.info([text])
     screen.screen.flush()
