@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import hmac
 import os
 import secrets
@@ -36,6 +37,11 @@ OPEN_ROOM_SECRET = b"selchat: the open room, its secret is public"
 # private key in PKCS #8, and of a public key in a certificate.
 _PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+# Who stands between two people, and shows to each of them a key of his own under the other's name,
+# needs two keys with one safety number, and so half of its bits. Therefore it has 30 digits, and
+# each try costs 4 MiB and about 10 ms (scrypt, RFC 7914; n = 4096, r = 8).
+SAFETY_DIGITS = 30
+_SAFETY_WORK = {"n": 4096, "r": 8, "p": 1}
 _PEM_BEGIN, _PEM_END = "-----BEGIN PRIVATE KEY-----\n", "\n-----END PRIVATE KEY-----\n"
 
 
@@ -124,6 +130,15 @@ def verify(author: bytes, signature: bytes, data: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def safety_number(room_id: bytes, one: bytes, other: bytes) -> str:
+    """Of two members, in groups of five digits: the same on both sides, and another for any
+    other two keys."""
+    salt = b"selchat safety number v1\0" + room_id
+    digest = hashlib.scrypt(min(one, other) + max(one, other), salt=salt, **_SAFETY_WORK, dklen=32)
+    digits = f"{int.from_bytes(digest, 'big') % 10**SAFETY_DIGITS:0{SAFETY_DIGITS}}"
+    return " ".join(digits[at : at + 5] for at in range(0, SAFETY_DIGITS, 5))
 
 
 def member_of(certificate: bytes) -> bytes | None:

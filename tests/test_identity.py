@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -330,3 +331,33 @@ def test_a_certificate_cut_anywhere_never_names_another_member(tmp_path: Path) -
     alice.tls_contexts()
     whole = der_of(certificates_in(tmp_path)[0])
     assert {member_of(whole[:end]) for end in range(len(whole))} == {None, alice.member}
+
+
+# ---------------------------------------------------------------- safety numbers
+
+
+def test_both_sides_compute_one_safety_number_and_any_other_key_or_room_gives_another() -> None:
+    one, other, third = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
+    number = identity.safety_number(ROOM.id, one, other)
+    assert number == identity.safety_number(ROOM.id, other, one)
+    others = [(ROOM.id, one, third), (ROOM.id, third, other), (OTHER_ROOM.id, one, other)]
+    assert len({number, *(identity.safety_number(*each) for each in others)}) == 4
+    assert [len(group) for group in number.split(" ")] == [5] * 6
+    assert number.replace(" ", "").isdigit()
+
+
+def test_what_a_safety_number_is_made_of_is_fixed_for_ever() -> None:
+    """Two people may have two versions of selchat, or of something else."""
+    one, other = bytes([1]) * 32, bytes([2]) * 32
+    salt = b"selchat safety number v1\0" + ROOM.id
+    derived = Scrypt(salt=salt, length=32, n=4096, r=8, p=1).derive(one + other)
+    digits = str(int(derived.hex(), 16))[-30:]
+    assert identity.safety_number(ROOM.id, one, other).replace(" ", "") == digits
+
+
+def test_a_safety_number_that_begins_with_zeros_has_all_its_digits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hashlib.scrypt", lambda *_, **__: bytes(31) + b"\x07")
+    number = identity.safety_number(ROOM.id, bytes(32), bytes(32))
+    assert number == "00000 00000 00000 00000 00000 00007"
