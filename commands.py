@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import addresses
 import completion
 import facts
 import search
+import verifying
 import when
+from acquaintances import ID_DIGITS
 from addresses import Address, BadAddress
 from contacts import show
 from doctor import CLOCK_S, ago, diagnose, entries, size, span
@@ -27,6 +30,7 @@ from errands import Errand
 from feed import SHOW_BYTES, bytes_of
 from rooms import RoomError
 from settings import BELLS, MAX_HIDDEN
+from text import digits_apart
 
 if TYPE_CHECKING:
     from archive import Found
@@ -45,6 +49,7 @@ MAX_FOUND = 20  # by /search: about a screenful
 ALL = 10**9  # more posts than there are; what is shown at once has a limit (archive.py)
 RECALL_BYTES = SHOW_BYTES // 8  # of what is asked for, shown in one step of an errand
 SHOWN_CHARACTERS = 40  # of what was mistyped
+MAX_ARGUMENT = 1000  # characters; the longest name, and more than enough for a time or a number
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ def _the_member(user: User, name: str, command: str) -> bytes | None:
     elif not members:
         user.output.error(f"nobody here is called {name[:SHOWN_CHARACTERS]}; /who lists who is")
     elif len(members) > 1:
-        ways = ", ".join(f"/{command} {member.hex()[:8]}" for member in members[:4])
+        ids = sorted(member.hex() for member in members)
+        digits = max(ID_DIGITS, *(digits_apart(one, other) for one, other in pairwise(ids)))
+        ways = ", ".join(f"/{command} {member.hex()[:digits]}" for member in members[:4])
         user.output.error(f"{len(members)} members are called so; say which by its id: {ways}")
     elif members[0] == user.member:
         user.output.error("that is you")
@@ -109,12 +116,14 @@ def _who(user: User, argument: str) -> None:
 def _presence(user: User, member: MemberFacts) -> str:
     if member.own:
         return "you"
-    hidden = ", hidden by you" if member.member.hex() in user.settings.hidden else ""
+    id = member.member.hex()
+    marks = ", verified" if id in user.acquaintances.verified else ""
+    marks += ", hidden by you" if id in user.settings.hidden else ""
     if member.linked:
-        return f"linked{hidden}"
+        return f"linked{marks}"
     if member.refused:
-        return f"disconnected by you{hidden}"
-    return ("away" if member.left_s is None else f"left {ago(member.left_s)}") + hidden
+        return f"disconnected by you{marks}"
+    return ("away" if member.left_s is None else f"left {ago(member.left_s)}") + marks
 
 
 def _said(seconds: float | None) -> str:
@@ -144,26 +153,43 @@ def _hide(user: User, argument: str) -> None:
 
 
 def _unhide(user: User, argument: str) -> None:
-    hidden = list(map(bytes.fromhex, user.settings.hidden))
-    label = user.roster.label
+    hidden = user.settings.hidden
     if not argument:
-        user.output.info([", ".join(map(label, hidden)) or "nobody is hidden"])
+        user.output.info(
+            [", ".join(user.roster.label(bytes.fromhex(id)) for id in hidden) or "nobody is hidden"]
+        )
         return
-    called = {member.hex(): label(member) for member in hidden}
-    names = {member.hex(): facts.name_of(user.node, member) for member in hidden}
-    members = [
-        id
-        for id in called
-        if argument in (called[id], names[id]) or id.startswith(argument.lower())
-    ]
+    members = user.roster.among(hidden, argument)
     for id in members:
         del user.settings.hidden[id]
-        user.output.info([f"{called[id]} is shown again; /history shows what was hidden"])
+        called = user.roster.label(bytes.fromhex(id))
+        user.output.info([f"{called} is shown again; /history shows what was hidden"])
     if members:
         user.save_settings()
     else:
         user.output.error(
             f"nobody called {argument[:SHOWN_CHARACTERS]} is hidden; /unhide lists who is"
+        )
+
+
+def _verify(user: User, argument: str) -> None:
+    if not argument:
+        verifying.tell_who_is_verified(user)
+        return
+    name, number = verifying.name_and_number(user, argument[:MAX_ARGUMENT])
+    member = _the_member(user, name, "verify")
+    if member is not None and number:
+        verifying.compare(user, member, number)
+    elif member is not None:
+        verifying.ask_to_compare(user, member)
+
+
+def _unverify(user: User, argument: str) -> None:
+    if not argument:
+        _wrong(user, "unverify")
+    elif not verifying.take_back(user, argument):
+        user.output.error(
+            f"nobody called {argument[:SHOWN_CHARACTERS]} is verified; /verify lists who is"
         )
 
 
@@ -266,7 +292,6 @@ def _disconnect(user: User, argument: str) -> None:
 
 # A name may have spaces in it; who has " since " in the name can be given by the id.
 _HISTORY = re.compile(r"([0-9]{1,9})? *(?:\bfrom (.+?))?(?: ?\bsince (.+))?", re.DOTALL)
-MAX_ARGUMENT = 1000  # characters; the longest name, and more than enough for a time
 
 
 def _history(user: User, argument: str) -> None:
@@ -414,6 +439,11 @@ COMMANDS = {
     for name, usage, help, function, complete in (
         ("help", "/help [COMMAND]", "what can be typed here", _help, _commands),
         ("who", "/who", "the members of the room that are known", _who, completion.nothing),
+        ("verify", "/verify [NAME [NUMBER]]",
+            "compare a number with NAME by voice, and keep that it is the right one", _verify,
+            completion.names),
+        ("unverify", "/unverify NAME", "NAME may be somebody else after all", _unverify,
+            completion.verified_names),
         ("peers", "/peers", "who is linked to this node, and how well", _peers,
             completion.nothing),
         ("net", "/net", "what is right and what is wrong with the links, and why", _net,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,15 @@ def names(user: User, typed: str) -> Candidates:
 
 
 def hidden_names(user: User, typed: str) -> Candidates:
-    labels = [user.roster.label(bytes.fromhex(member)) for member in user.settings.hidden]
+    return _labels(user, user.settings.hidden, typed)
+
+
+def verified_names(user: User, typed: str) -> Candidates:
+    return _labels(user, user.acquaintances.verified, typed)
+
+
+def _labels(user: User, ids: Iterable[str], typed: str) -> Candidates:
+    labels = [user.roster.label(bytes.fromhex(member)) for member in ids]
     return 0, [label for label in labels if label.casefold().startswith(typed.casefold())]
 
 

@@ -51,7 +51,7 @@ class Settings:
         else:
             complaints.append(f"{self._path.name}: bell is one of {', '.join(BELLS)}")
         hidden = kept.get("hidden", [])
-        if isinstance(hidden, list) and all(map(_is_id, hidden)):
+        if isinstance(hidden, list) and all(map(is_id, hidden)):
             self.hidden = dict.fromkeys(hidden[:MAX_HIDDEN])
         else:
             complaints.append(f"{self._path.name}: hidden is a list of members' ids")
@@ -60,7 +60,7 @@ class Settings:
     def save(self) -> None:
         """Raises OSError."""
         kept = {"bell": self.bell, "hidden": list(self.hidden)}
-        _replace(self._path, json.dumps(kept, indent=1) + "\n")
+        replace_file(self._path, json.dumps(kept, indent=1) + "\n")
 
 
 class Typed:
@@ -80,7 +80,7 @@ class Typed:
             return []
         kept = [text for text in map(_string, data.split(b"\n")) if text is not None][-lines:]
         if size > MAX_TYPED_BYTES:
-            _replace(self._path, "".join(map(_line, kept)))
+            replace_file(self._path, "".join(map(_line, kept)))
         return kept
 
     def add(self, texts: Iterable[str]) -> None:
@@ -93,7 +93,7 @@ class Typed:
             os.close(descriptor)
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
     return (
         isinstance(value, str) and len(value) == _ID_DIGITS and not value.strip("0123456789abcdef")
     )
@@ -112,7 +112,7 @@ def _string(line: bytes) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """The whole file at once, or nothing."""
     beside = path.with_name(path.name + ".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

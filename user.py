@@ -21,6 +21,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import IO, Any, ClassVar
 
+import acquaintances
 import addresses
 import events
 import facts
@@ -141,6 +142,9 @@ class User:
             self._complain(self.settings.load())
             self._typed_file = Typed(folder / "typed.jsonl")
             self._complain(folders.exposed(folder))
+            own = self._identity.member.hex()
+            self.acquaintances = acquaintances.Acquaintances(folder / "members.json", own)
+            self._complain(self.acquaintances.load())
         except (JournalError, identity.BadKey, RoomError) as error:
             raise StartError(str(error)) from None
         except OSError as error:
@@ -302,6 +306,7 @@ class User:
         else:
             self.name = name
             self._start_node().rename(name)
+            self._meet(self.member, name)
             self.output.renamed(self.member.hex(), name)
 
     # ------------------------------------------------------------ what commands work with
@@ -469,6 +474,13 @@ class User:
         except OSError as error:
             self.output.error(f"this holds until you leave: it can't be kept ({error.strerror})")
 
+    def save_acquaintances(self) -> None:
+        try:
+            if self.acquaintances.changed:
+                self.acquaintances.save()
+        except OSError as error:
+            self.output.error(f"whom you know here can't be kept ({error.strerror})")
+
     def typed_before(self) -> list[str]:
         """What was typed in earlier runs, the oldest first."""
         from editor import HISTORY_LINES  # only who has a terminal has an editor
@@ -515,7 +527,7 @@ class User:
         )
         self._node = Node(self.name, port, self._log, self._journal, surroundings)
         self._standing = Standing(self._node, self.names, self._log, self.sightings)
-        self.roster = Roster(self._node, self.names)
+        self.roster = Roster(self._node, self.names, self.acquaintances.name_of)
         self._feed = Feed(
             self._journal,
             is_full=lambda: self.stdout.full,
@@ -528,6 +540,10 @@ class User:
             for known in self.book.entries()
             if known.source == "you" or self.reach.may_learn(known.address, None)
         )
+        # Of a journal that is older than the file: who was first in the room has a name.
+        unknown = [] if self.acquaintances else self._journal.names(acquaintances.MAX_KNOWN)
+        for member, name in [(self.member, self.name), *unknown]:
+            self._meet(member, name)
         return self._node
 
     def _transcribe(self, event: events.Event, actions: list[events.Action]) -> None:
@@ -568,6 +584,7 @@ class User:
 
     def _save_book(self) -> None:
         self._save_at = None
+        self.save_acquaintances()
         try:
             self._complain(self.book.save())
             self._save_whereabouts()
@@ -635,10 +652,20 @@ class User:
             if entry.kind != protocol.NAME or entry.author == self.member:
                 continue
             name = entry.body.decode(errors="replace")
+            self._meet(entry.author, name)
             before = self.sightings.called(entry.author, name)
             if before is not None and not history:
                 label, id = self.names.label_of, entry.author.hex()
                 self.output.notice(f"{label(before, id)} is called {label(name, id)} now")
+
+    def _meet(self, member: bytes, name: str) -> None:
+        """It calls itself so: whether that is who we know by that name."""
+        today = time.strftime("%Y-%m-%d")
+        warning = self.acquaintances.meet(member.hex(), name, today, self.now())
+        if warning:
+            self.output.warning(warning)
+        if self._save_at is None and self.acquaintances.changed:
+            self._save_at = self.now() + SAVE_S
 
     def _show(self, message: Message) -> None:
         self.output.message(message)
@@ -655,8 +682,10 @@ class User:
         reason = action.reason if action.state == "down" else None
         if action.state == "down":
             self.sightings.left(action.member, self.now())
-        elif self._uncalled_at is None:
-            self._uncalled_at = self.now() + UNCALLED_S
+        else:
+            self._meet(action.member, action.name)
+            if self._uncalled_at is None:
+                self._uncalled_at = self.now() + UNCALLED_S
         if self._save_at is None:
             self._save_at = self.now() + SAVE_S  # where we are found may be known by then
         address = str(Address(*action.address))

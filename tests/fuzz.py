@@ -60,6 +60,7 @@ import settings
 import terminal
 import text as text_module
 import when
+from acquaintances import Acquaintances
 from addresses import AddressBook, BadAddress
 from editor import LineEditor
 from identity import BadKey, Identity
@@ -421,7 +422,10 @@ class _Noted:
             find=lambda name: [bytes.fromhex(BOB)] if name == "bob" else [],
             label=bytes.hex,
             others=lambda: [bytes.fromhex(BOB)],
+            among=lambda ids, name: [],
         )
+        self.room = identity.open_room()
+        self.acquaintances = Acquaintances(folder() / "members.json", ALICE)
         self.book = AddressBook(folder() / "none.txt")
         self.archive = SimpleNamespace(last=self._last, search=self._note, catch_up=self._note)
 

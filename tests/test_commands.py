@@ -25,6 +25,7 @@ class Told:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.said: list[str] = []
+        self.warnings: list[str] = []
         self.rows: list[tuple[str, ...]] = []
         self.cleared = 0
 
@@ -41,6 +42,9 @@ class Told:
         self.said.append(text)
 
     error = notice
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
 
     def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         self.rows += rows

@@ -22,7 +22,10 @@ def user() -> User:
     roster = SimpleNamespace(label=LABELS.__getitem__, others=lambda: list(LABELS))
     settings = SimpleNamespace(hidden={HIDDEN.hex(): None})
     book = SimpleNamespace(entries=lambda: [SimpleNamespace(address="127.0.0.1:5000")])
-    return cast(Any, SimpleNamespace(roster=roster, settings=settings, book=book))
+    known = SimpleNamespace(verified={HIDDEN.hex(): "2026-11-22"})
+    return cast(
+        Any, SimpleNamespace(roster=roster, settings=settings, book=book, acquaintances=known)
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,12 +35,15 @@ def user() -> User:
         ("/HE", ["/help "]),
         ("/nothing", []),
         ("/nothing x", []),
-        ("/help un", ["/help unhide"]),
-        ("/help /un", ["/help unhide"]),
+        ("/help un", ["/help unverify", "/help unhide"]),
+        ("/help /un", ["/help unverify", "/help unhide"]),
         ("/who ", []),
         ("/hide b", ["/hide Bob the tall"]),
         ("/hide Bob the", ["/hide Bob the tall"]),
         ("/unhide ", ["/unhide heidi"]),
+        ("/verify b", ["/verify Bob the tall"]),
+        ("/unverify h", ["/unverify heidi"]),
+        ("/unverify b", []),
         ("/bell a", ["/bell all"]),
         ("/connect 127", ["/connect 127.0.0.1:5000"]),
         ("/history ", ["/history from ", "/history since "]),

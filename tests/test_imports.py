@@ -19,6 +19,7 @@ OURS: list[str] = PROJECT["tool"]["setuptools"]["py-modules"]
 # Who may import which of ours when it runs. A new module has to find its place here.
 MAY_IMPORT = {
     "commands": {
+        "acquaintances",
         "addresses",
         "completion",
         "contacts",
@@ -30,9 +31,12 @@ MAY_IMPORT = {
         "rooms",
         "search",
         "settings",
+        "text",
+        "verifying",
         "when",
     },
     "completion": {"settings", "text"},
+    "acquaintances": {"lookalikes", "settings", "text"},
     "addresses": set(),
     "archive": {"errands", "feed", "journal", "output", "protocol", "search"},
     "buffer": {"text"},
@@ -90,6 +94,7 @@ MAY_IMPORT = {
     "terminal": set(),
     "text": {"lookalikes"},
     "user": set(OURS) - {"contacts", "mesh", "selchat", "user"},
+    "verifying": {"acquaintances", "facts", "identity"},
     "when": set(),
     "whereabouts": {"addresses"},
 }
@@ -101,6 +106,7 @@ MAY_KNOW = {
     "roster": {"node"},
     "facts": {"contacts", "events", "mesh", "node"},
     "status": {"mesh", "node"},
+    "verifying": {"user"},
 }
 
 # What brings threads, or a loop beside ours.
