@@ -90,7 +90,7 @@ announce = echo 'setting up .venv (once, about 10 s)'
 	echo 'selchat needs Python 3.11 or newer with its venv module (on Debian and Ubuntu the' \
 		'package python3-venv): install it, or say where it is: make PYTHON=/path/to/python3' >&2; \
 	exit 1
-	@$(call install,p["dependencies"] + p["optional-dependencies"]["test"])
+	@$(call install,p["dependencies"] + [r for e in ("test", "qr") for r in p["optional-dependencies"][e]])
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready

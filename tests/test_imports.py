@@ -59,6 +59,7 @@ MAY_IMPORT = {
     "node": {"events", "journal", "mesh", "net", "protocol"},
     "output": {"text"},
     "protocol": set(),
+    "qr": set(),
     "reach": {"addresses"},
     "rescue": {"journal", "protocol"},
     "resolver": {"addresses", "net"},
