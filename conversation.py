@@ -35,6 +35,7 @@ LINKS_ALONE = 3
 LINKS_ALONE_S = 10.0
 LINKS_TOGETHER_S = 2.0
 LINKS_NAMED = 3  # of those so many by name
+FIGURE = "bright_white on black"  # ink on paper, turned round; on light terminals, too
 GAP = 2  # cells between the columns of a table
 FOLDED_CELLS = 24  # a column narrower than a few words is no column
 
@@ -202,6 +203,14 @@ class Conversation(Readable):
             style = "" if index else "dim"
             head, body = self._text().append("".join(padded), style), self._text()
             self._lines.append((head, body.append(folded, style)))
+
+    def figure(self, lines: list[str], instead: str) -> None:
+        # Of a wider row the end would come below it, indented by as much (see paint.py).
+        if max(map(cells_of, lines), default=0) > self._columns - GAP:
+            self.notice(instead)
+            return
+        for line in lines:
+            self._lines.append((self._text(), self._text(harmless(line), FIGURE)))
 
     def _records(self, shown: list[list[str]]) -> None:
         headers, *rows = shown

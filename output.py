@@ -71,6 +71,10 @@ class Output(Protocol):
 
     def confirmed(self, ref: str, by: list[str]) -> None: ...
     def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None: ...
+    def figure(self, lines: list[str], instead: str) -> None:
+        """A picture made of lines, which may not be folded; `instead`: what is said where it
+        would be, and does not fit. For eyes alone: who has no screen is told nothing."""
+
     def renamed(self, id: str, name: str) -> None: ...
     def status(self, status: Status) -> None: ...
     def clear(self) -> None: ...
@@ -174,6 +178,9 @@ class JsonOutput:
     def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         self.info(table_lines(headers, rows))
 
+    def figure(self, lines: list[str], instead: str) -> None:
+        """Nothing: no program looks at pictures."""
+
     def renamed(self, id: str, name: str) -> None:
         self.notice(f"you are called {label(name, id)} now")
 
@@ -273,6 +280,9 @@ class PlainOutput(Readable):
 
     def table(self, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         self.info(table_lines(headers, rows))
+
+    def figure(self, lines: list[str], instead: str) -> None:
+        """Nothing: how wide the window is, or whether there is one, nobody knows."""
 
     def drop(self) -> None:
         """Forgets what was not flushed yet."""

@@ -43,6 +43,7 @@ UNKNOWN_COLUMNS = 80  # what terminals that do not know their width (0) are take
 UNKNOWN_ROWS = 24
 PROMPT_ROWS = 8  # of a long text so many are shown, and at most half of the terminal
 STATUS_ROWS = 4  # a terminal with fewer rows shows no status
+FRAME_ROWS = 2  # the status and the prompt: a figure that is to be seen whole leaves room for them
 HINT_END = 6  # of a hint that is cut, so many characters are shown: " [y/N]"
 ALERT_S = 1.0  # a bell that rings more often is no bell any more
 
@@ -101,6 +102,13 @@ class Screen(Conversation):
         super().warning(text)
         if self._bell() != "off":
             self._alert = text[:200]
+
+    def figure(self, lines: list[str], instead: str) -> None:
+        self._measure()
+        if len(lines) > self._rows - FRAME_ROWS:
+            self.notice(instead)
+        else:
+            super().figure(lines, instead)
 
     def _rename(self, name: str) -> None:
         super()._rename(name)

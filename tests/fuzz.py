@@ -487,6 +487,7 @@ def _tell(output: output_module.Output, fields: Fields) -> output_module.Message
     output.recalled([one], [text, other])
     output.status(output_module.Status(name, 1, text, other, text))
     output.table((name, other), [(text, name)])
+    output.figure([text, name], other)
     output.renamed(ALICE, name)
     output.confirmed(other, [text])
     output.notice(text)

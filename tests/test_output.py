@@ -42,6 +42,7 @@ def test_json_lines_are_the_contracts_objects_in_the_contracts_order() -> None:
     output.warning("w")
     output.error("e")
     output.info(["one", "two"])
+    output.figure(["█"], "instead")
     output.bye("")
     assert writes == []
     output.flush()
@@ -115,6 +116,7 @@ def test_plain_posts_go_to_stdout_in_one_write_and_all_else_to_stderr() -> None:
     plain.output.warning("an\nother key")
     plain.output.error("port in use")
     plain.output.info(["one  1", "two  2"])
+    plain.output.figure(["█"], "instead")
     plain.output.bye("")
     plain.output.bye("stopped")
     assert plain.writes == plain.error_writes == []

@@ -389,6 +389,27 @@ def test_a_table_has_columns_or_where_these_do_not_fit_lines() -> None:
     assert screen.lines()[8:-1] == ["x  does", "/  a last column may be folded", "   so"]
 
 
+def test_a_figure_is_shown_whole_or_not_at_all() -> None:
+    figure = ["█▀▀█", "█  █", "▀▀▀▀"]
+    fits = Terminal(columns=6, rows=5)
+    fits.screen.figure(figure, "too small")
+    assert fits.lines()[:-1] == figure
+    for columns, rows in ((5, 24), (80, 4)):
+        small = Terminal(columns, rows)
+        small.screen.figure(figure, "no")
+        assert small.lines()[0] == "· no"
+    fits.resize(5, 5)  # which the screen has not been told of yet
+    fits.screen.figure(figure, "no")
+    assert fits.lines()[-2:] == ["· no", "›"]
+
+
+def test_a_figure_is_light_on_dark_whatever_colours_a_terminal_has() -> None:
+    screen = Terminal(environ=COLOURFUL)
+    screen.screen.figure(["█▀█"], "")
+    screen.screen.flush()
+    assert "\x1b[97;40m█▀█\x1b[0m\n" in screen.writes[0]
+
+
 def test_a_narrow_terminal_keeps_its_cells_for_the_text() -> None:
     screen = Terminal(columns=19, name="somebody")
     screen.screen.message(post("hello"))
@@ -483,6 +504,7 @@ def test_no_byte_from_the_network_controls_the_screen(
     screen.screen.recalled([post(text, name)], [text, name])
     screen.screen.status(Status(text, 1, name, text, name))
     screen.screen.table((text, name), [(name, text)])
+    screen.screen.figure([text, name], name)
     screen.screen.renamed(ALICE, text)
     screen.screen.link("up", BOB, name, text)
     screen.screen.link("down", BOB, name, text, text)
