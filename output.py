@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from text import Names, cells_of, harmless, label
 
@@ -242,14 +242,33 @@ class Readable:
             self.notice(reason)
 
 
+class Signs(NamedTuple):
+    """What lines of each kind begin with on stderr."""
+
+    notice: str
+    error: str
+    info: str
+
+
+STDERR_SIGNS = Signs(notice="selchat: ", error="selchat: ", info="")
+# The journal of systemd takes the number for a priority (sd-daemon(3)), and adds the name.
+JOURNAL_SIGNS = Signs(notice="<6>", error="<3>", info="<6>")
+
+
 class PlainOutput(Readable):
     """Posts on stdout, all else on stderr, for pipes and for terminals that can't do more."""
 
     def __init__(
-        self, write: Write, write_error: Write, local_time: LocalTime, names: Names
+        self,
+        write: Write,
+        write_error: Write,
+        local_time: LocalTime,
+        names: Names,
+        signs: Signs = STDERR_SIGNS,
     ) -> None:
         """`names`: who is called what, wherever that is shown."""
         super().__init__(local_time, names)
+        self._signs = signs
         self._write, self._write_error = write, write_error
         self._posts: list[str] = []
         self._notices: list[str] = []
@@ -263,16 +282,16 @@ class PlainOutput(Readable):
         self._posts.append(f"{self._clock.text(message.time_ms // 1000)} {who}: {text}\n")
 
     def notice(self, text: str) -> None:
-        self._notices.append(f"selchat: {harmless(text)}\n")
+        self._notices.append(f"{self._signs.notice}{harmless(text)}\n")
 
     def warning(self, text: str) -> None:
         self.notice(f"WARNING: {text}")
 
     def error(self, text: str) -> None:
-        self.notice(text)
+        self._notices.append(f"{self._signs.error}{harmless(text)}\n")
 
     def info(self, lines: list[str]) -> None:
-        self._notices.extend(harmless(line) + "\n" for line in lines)
+        self._notices.extend(f"{self._signs.info}{harmless(line)}\n" for line in lines)
 
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         for message in messages:

@@ -57,7 +57,16 @@ from invite import BadInvite, CutOffInvite, Invite  # noqa: E402
 from journal import JournalError  # noqa: E402
 from rooms import RoomError, Rooms  # noqa: E402
 from text import harmless  # noqa: E402
-from user import DEFAULT_PORT, DONE, FAILED, BadPost, StartError, User, login_name  # noqa: E402
+from user import (  # noqa: E402
+    DEFAULT_PORT,
+    DONE,
+    FAILED,
+    BadPost,
+    StartError,
+    User,
+    login_name,
+    signs_on_stderr,
+)
 
 if TYPE_CHECKING:
     import editor
@@ -336,8 +345,8 @@ def _size() -> tuple[int, int]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line that says what is wrong and what to do."""
-        message = harmless(message)
-        self.exit(WRONG_USAGE, f"selchat: {message}; see selchat.py --help\n")
+        sign = signs_on_stderr().error
+        self.exit(WRONG_USAGE, f"{sign}{harmless(message)}; see selchat.py --help\n")
 
 
 def _port(text: str) -> int:
@@ -566,7 +575,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             with contextlib.suppress(OSError):  # a full disk: that was said already
                 debug.close()
-    os.write(2, f"selchat: {harmless(text)}\n".encode(errors="replace"))
+    os.write(2, f"{signs_on_stderr().error}{harmless(text)}\n".encode(errors="replace"))
     return FAILED
 
 

@@ -69,6 +69,15 @@ def is_taken(fd: int) -> bool:
         return False
 
 
+def is_journal(environ: Mapping[str, str], fd: int) -> bool:
+    """Whether there is no terminal at all, but the journal of systemd: systemd.exec(5)."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 class RawMode:
     """Keys one by one and unechoed. Ctrl-C and Ctrl-Z stay the signals that they are."""
 

@@ -30,6 +30,7 @@ import identity
 import invite
 import net
 import protocol
+import terminal
 import whereabouts
 from addresses import Address, AddressBook, BadAddress
 from archive import Archive, messages_of, refs_of
@@ -39,7 +40,7 @@ from folders import Folders
 from invite import BadInvite, Invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from node import Node, Surroundings
-from output import Message, Output, PlainOutput
+from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Signs
 from protocol import Entry
 from reach import UNCALLED_S, Reach
 from rescue import rescue
@@ -100,8 +101,9 @@ class User:
         self.stdout = net.Outlet(self.loop, 1, self._output_broken)
         self.stderr = net.Outlet(self.loop, 2, lambda error: None)  # nowhere to say so
         self.names = Names()
+        self._signs = signs_on_stderr()
         self.output = output or PlainOutput(
-            self.stdout.write, self.stderr.write, datetime.fromtimestamp, self.names
+            self.stdout.write, self.stderr.write, datetime.fromtimestamp, self.names, self._signs
         )
         self.status = DONE
         self.room = identity.open_room()
@@ -363,7 +365,8 @@ class User:
         if isinstance(error, BrokenPipeError):
             self.leave("nobody reads the output")
         else:
-            self.stderr.write(f"selchat: the output can't be written: {error.strerror}\n")
+            said = f"the output can't be written: {error.strerror}"
+            self.stderr.write(f"{self._signs.error}{said}\n")
             self.leave("the output can't be written", FAILED)
 
     @property
@@ -712,6 +715,11 @@ class User:
         events.ShowConfirmed: _show_confirmed,
         events.ShowNotice: _show_notice,
     }
+
+
+def signs_on_stderr() -> Signs:
+    """What lines on standard error begin with, as far as they are ours."""
+    return JOURNAL_SIGNS if terminal.is_journal(os.environ, 2) else STDERR_SIGNS
 
 
 def login_name() -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import text as text_module
-from output import JsonOutput
+from output import JOURNAL_SIGNS, JsonOutput, PlainOutput
 from tests.shown import (
     ALICE,
     BOB,
@@ -21,8 +21,9 @@ from tests.shown import (
     has_controls,
     nasty,
     post,
+    utc,
 )
-from text import label
+from text import Names, label
 
 
 def events(writes: list[str]) -> Iterator[object]:
@@ -134,6 +135,25 @@ def test_plain_posts_go_to_stdout_in_one_write_and_all_else_to_stderr() -> None:
         "one  1\n"
         "two  2\n"
         "selchat: stopped\n"
+    ]
+
+
+def test_the_journal_is_told_how_urgent_each_line_is_and_by_nobody_else() -> None:
+    written: list[str] = []
+    output = PlainOutput(written.append, written.append, utc, Names(), JOURNAL_SIGNS)
+    output.ready(ALICE, "me", "127.0.0.1:5000", "open")
+    output.error("the disk is full\n<0>no")
+    output.info(["<0>one", "two"])
+    output.link("up", BOB, "<0>bob", "127.0.0.1:6000")
+    output.message(post("hi\n<0>no"))
+    output.flush()
+    assert written == [
+        "08:43:00 bob: hi\n    <0>no\n",
+        "<6>listening on 127.0.0.1:5000 as me (id a1a1a1a1)\n"
+        "<3>the disk is full␊<0>no\n"
+        "<6><0>one\n"
+        "<6>two\n"
+        "<6><0>bob joined (127.0.0.1:6000)\n",
     ]
 
 
