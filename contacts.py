@@ -214,6 +214,20 @@ class Contacts:
         self._try_later(name, now)
         self.dial(now)
 
+    def delete(self, address: Address, now: float) -> None:
+        """A person took it out of the address book, so it is dialed no more. A link that there is
+        stays, and a peer may tell of it again."""
+        contact = self.known.get(address)
+        if contact is None:
+            return
+        self._forget(contact)
+        contact.source = "hearsay"  # what a name has led to is no longer wanted
+        for found in contact.leads_to:
+            led_to = self.known.get(found)
+            if led_to is not None and led_to.via is contact and not led_to.answered:
+                self._forget(led_to)
+        self.dial(now)  # others may have been waiting for its place
+
     def _may_learn(self, address: Address, over: Address | None) -> bool:
         """Of what others say. To look at an address takes longer than all else with it."""
         return address in self.known or self._may_learn_from(address, over)

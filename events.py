@@ -29,6 +29,12 @@ class AddressLearned(NamedTuple):
     member: bytes | None = None
 
 
+class AddressDeleted(NamedTuple):
+    """A person took it out of the address book."""
+
+    address: Address
+
+
 class NameLookedUp(NamedTuple):
     """LookUpName was done: the host of `address`, a name, has these addresses; or none, and why."""
 
@@ -170,6 +176,7 @@ class Left(NamedTuple):
 
 Event = (
     AddressLearned
+    | AddressDeleted
     | NameLookedUp
     | LinkOpened
     | LinkSecured

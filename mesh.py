@@ -49,6 +49,7 @@ from contacts import HEARSAY_S, NEVER, Contacts, show
 from events import (
     Action,
     Address,
+    AddressDeleted,
     AddressLearned,
     CloseLink,
     DisconnectAsked,
@@ -293,6 +294,9 @@ class Mesh:
         if event.source == "you" and contact is not None and contact.member is not None:
             self.refused.pop(contact.member, None)
         self.contacts.learn(event.address, event.source, event.member, self._now)
+
+    def _address_deleted(self, event: AddressDeleted) -> None:
+        self.contacts.delete(event.address, self._now)
 
     def _name_looked_up(self, event: NameLookedUp) -> None:
         self.contacts.looked_up(event.address, event.found, event.reason, self._now)
@@ -888,6 +892,7 @@ class Mesh:
 
     _HANDLERS: ClassVar[dict[type, Callable[[Mesh, Any], None]]] = {
         AddressLearned: _address_learned,
+        AddressDeleted: _address_deleted,
         NameLookedUp: _name_looked_up,
         LinkOpened: _link_opened,
         LinkSecured: _link_secured,

@@ -93,6 +93,11 @@ class Node:
         for address, source, member in known:
             self.dispatch(events.AddressLearned(address, source, member))
 
+    def delete(self, addresses: Iterable[Address]) -> None:
+        """Addresses that a person took out of the address book."""
+        for address in addresses:
+            self.dispatch(events.AddressDeleted(address))
+
     def accept(self, connection: net.Connection, address: Address) -> None:
         """Takes in a caller."""
         self._adopt(connection, address, dialed=False)

@@ -108,6 +108,8 @@ class Session:
         self._ended_at: float | None = None  # when standard input ended
         self._interrupted_at = float("-inf")
         self._continued = False  # after a stop
+        # Looked at now: one that has gone is none any more.
+        self._has_terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
 
     def run(self) -> int:
         """From the first line to the exit status."""
@@ -244,6 +246,8 @@ class Session:
             self._suspend()
         elif number == signal.SIGCONT and self._screen:
             self._continued = True  # but a signal to end may have come along with it
+        elif number == signal.SIGHUP and self._args.stay and not self._has_terminal:
+            self._user.reload_book()  # as for any daemon; else it says that the terminal went
         else:
             self._user.leave("stopped")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ import net
 import protocol
 import terminal
 import whereabouts
-from addresses import Address, AddressBook, BadAddress
+from addresses import Address, AddressBook, BadAddress, Known
 from archive import Archive, messages_of, refs_of
 from errands import Errand, Errands, finish
 from feed import Feed
@@ -538,16 +538,20 @@ class User:
             unpack=self._messages,
             show=self._show,
         )
-        self._node.learn(
-            (known.address, known.source, bytes.fromhex(known.member) if known.member else None)
-            for known in self.book.entries()
-            if known.source == "you" or self.reach.may_learn(known.address, None)
-        )
+        self._learn(self._node, self.book.entries())
         # Of a journal that is older than the file: who was first in the room has a name.
         unknown = [] if self.acquaintances else self._journal.names(acquaintances.MAX_KNOWN)
         for member, name in [(self.member, self.name), *unknown]:
             self._meet(member, name)
         return self._node
+
+    def _learn(self, node: Node, entries: Iterable[Known]) -> None:
+        """From the address book."""
+        node.learn(
+            (known.address, known.source, bytes.fromhex(known.member) if known.member else None)
+            for known in entries
+            if known.source == "you" or self.reach.may_learn(known.address, None)
+        )
 
     def _transcribe(self, event: events.Event, actions: list[events.Action]) -> None:
         assert self._debug is not None
@@ -593,6 +597,23 @@ class User:
             self._save_whereabouts()
         except OSError as error:
             self.output.error(f"the address book can't be written: {error.strerror}")
+
+    def reload_book(self) -> None:
+        """A person has edited the address book: what is new in it is dialed, and what is gone from
+        it is not any more."""
+        before = {known.address: known for known in self.book.entries()}
+        self._save_book()  # which merges that with what was learned
+        after = {known.address: known for known in self.book.entries()}
+        gone = before.keys() - after.keys()
+        news = [
+            known
+            for address, known in after.items()
+            if address not in before or known.source != before[address].source
+        ]
+        self.node.delete(address for address in before if address in gone)
+        self._learn(self.node, news)
+        self._save_book()  # else it takes these for ours, and would keep them once they are deleted
+        self.output.notice(f"read the address book again: {len(news)} new, {len(gone)} gone")
 
     def _save_whereabouts(self) -> None:
         own = self.reach.own(self.node.mesh, net.local_hosts) if self._room_name else []

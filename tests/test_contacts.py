@@ -367,6 +367,56 @@ def failed_for_a_day(book: Book, address: Address) -> None:
             book.failed(address, "no answer", 600.0 * number, reached=False)
 
 
+def test_what_a_person_deletes_is_dialed_no_more_until_somebody_tells_of_it_again() -> None:
+    book = Book()
+    book.delete(ZOE_AT, 0.0)
+    book.learn(ZOE_AT, "you", None, 0.0)
+    book.failed(ZOE_AT, "connection refused", 0.0, reached=False)
+    book.dialed()
+    book.delete(ZOE_AT, 0.1)
+    assert not book.known and book.deadline() == NEVER
+    book.learn(ZOE_AT, "you", None, 1.0)
+    assert book.dialed() == [ZOE_AT]
+
+
+def test_a_link_to_what_a_person_deletes_stays_and_is_not_made_again() -> None:
+    book = Book()
+    book.learn(ZOE_AT, "you", None, 0.0)
+    found(book, ZOE_AT, 1, ZOE)
+    book.members[ZOE] = object()
+    assert book.is_up(ZOE_AT) is False
+    book.dialed()
+    book.delete(ZOE_AT, 1.0)
+    del book.members[ZOE]
+    book.ended(ZOE_AT, 1, 2.0)
+    book.lost(ZOE, "gone", 2.0, was_good=True)
+    assert not book.known and book.done == []
+
+
+def test_when_something_is_deleted_a_spare_takes_its_place() -> None:
+    book = Book()
+    book.members[BOB] = object()
+    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, 0.0)
+    del book.members[BOB]
+    assert book.is_spare(ZOE_AT)
+    book.learn(ANN_AT, "link", None, 0.0)
+    book.dialed()
+    book.delete(ANN_AT, 0.0)
+    assert book.known[ZOE_AT].link == -1
+
+
+def test_with_a_name_that_is_deleted_goes_what_it_has_led_to_but_not_who_answered_there() -> None:
+    book = Book(max_links=3)
+    book.learn(HOME, "you", None, 0.0)
+    book.looked_up(HOME, (HOME_NOW, HOME_LATER, ANN_AT), "", 0.0)
+    book.known[ANN_AT].via = None  # another name has led there since
+    found(book, HOME_NOW, 1, ZOE)
+    assert book.known[HOME_NOW].wanted
+    book.delete(HOME, 1.0)
+    assert sorted(book.known) == sorted([HOME_NOW, ANN_AT])
+    assert not book.known[HOME_NOW].wanted
+
+
 def test_where_nobody_answers_for_a_day_while_others_do_is_let_go_for_good() -> None:
     book = Book(max_links=2)
     book.members[BOB] = object()

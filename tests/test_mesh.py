@@ -249,6 +249,19 @@ def test_an_address_that_answers_as_oneself_is_not_dialed_again() -> None:
     assert script.mesh.deadline() is None and not script.mesh.links
 
 
+def test_an_address_that_is_deleted_is_not_dialed_again() -> None:
+    script = Script()
+    script.play("""
+        0.000 >> AddressLearned(ZOE_AT, "you")
+              << RememberAddress(ZOE_AT, "you", None, False)
+              << OpenLink(ZOE_AT)
+              >> LinkOpened(1, ZOE_AT, True)
+              >> AddressDeleted(ZOE_AT)
+        0.001 >> LinkClosed(1, "connection refused")
+    """)
+    assert script.mesh.deadline() is None
+
+
 def test_an_address_of_ours_that_others_tell_of_is_found_out_in_silence_and_once() -> None:
     script = Script()
     script.link(BOB, 1)
