@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import addresses
 import completion
 import facts
+import qr
 import search
 import verifying
 import when
@@ -262,6 +263,9 @@ def _invite(user: User, argument: str) -> None:
         return
     user.output.info([line])
     user.output.notice("who has this line can read the room, and all that was ever said in it")
+    picture = qr.rows(line.upper())
+    if picture:
+        user.output.figure(picture, "its QR code needs a larger window: /invite shows it there")
 
 
 def _connect(user: User, argument: str) -> None:

@@ -35,7 +35,6 @@ LINKS_ALONE = 3
 LINKS_ALONE_S = 10.0
 LINKS_TOGETHER_S = 2.0
 LINKS_NAMED = 3  # of those so many by name
-FIGURE = "bright_white on black"  # ink on paper, turned round; on light terminals, too
 GAP = 2  # cells between the columns of a table
 FOLDED_CELLS = 24  # a column narrower than a few words is no column
 
@@ -209,8 +208,10 @@ class Conversation(Readable):
         if max(map(cells_of, lines), default=0) > self._columns - GAP:
             self.notice(instead)
             return
+        import look
+
         for line in lines:
-            self._lines.append((self._text(), self._text(harmless(line), FIGURE)))
+            self._lines.append((self._text(), look.figure(harmless(line))))
 
     def _records(self, shown: list[list[str]]) -> None:
         headers, *rows = shown

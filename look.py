@@ -36,7 +36,14 @@ _MARKED = re.compile(
 )
 MAX_MARKS = 100  # of each kind in a post, which drawn are a millisecond; what follows stays plain
 _CODE, _EMPHASIS = Style(color="color(30)"), Style(italic=True)
+# Ink on paper, turned round: light on dark, whatever colours the terminal has.
+_FIGURE = Style.parse("bright_white on black")
 _MENTION, _FOUND = Style(bold=True, reverse=True), Style(reverse=True)
+
+
+def figure(row: str) -> Text:
+    """One row of a picture that is made of blocks."""
+    return Text(row, _FIGURE)
 
 
 class Look:

@@ -49,6 +49,7 @@ import lines  # noqa: E402
 import net  # noqa: E402
 import output  # noqa: E402
 import protocol  # noqa: E402
+import qr  # noqa: E402
 import rooms  # noqa: E402
 import terminal  # noqa: E402
 from addresses import Address, BadAddress  # noqa: E402
@@ -536,12 +537,25 @@ def _print_invite(args: argparse.Namespace) -> int:
 
     kept = Folders(args.data)
     found = whereabouts.in_folders(kept.in_use(args.room))
-    os.write(1, f"{Rooms(kept.rooms).invite(args.room, found)}\n".encode())
+    line = Rooms(kept.rooms).invite(args.room, found)
+    os.write(1, f"{line}\n{_picture(line)}".encode())
     if not found:
         os.write(
             2, b"selchat: nobody of the room has been up here yet, so it leads to no address\n"
         )
     return DONE
+
+
+def _picture(line: str) -> str:
+    """The QR code of an invite, where there is a terminal that has room for it; else ""."""
+    rows = qr.rows(line.upper()) if os.isatty(1) else None
+    if rows is None or len(rows[0]) > _size()[0]:
+        return ""
+    import look  # with rich, for which no other start should wait
+    import paint
+
+    painted = paint.Paint(os.environ)
+    return "".join(f"{painted.text(look.figure(row))}\n" for row in rows)
 
 
 def _make_user(args: argparse.Namespace, debug: IO[str] | None) -> User:

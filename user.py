@@ -495,7 +495,9 @@ class User:
             return []
 
     def remember_typed(self, text: str) -> None:
-        """For the arrow keys of later runs."""
+        """For the arrow keys of later runs; but no invite."""
+        if text.startswith("/") and invite.is_invite(text):
+            return
         if text.strip() and self._may_remember:
             try:
                 self._typed_file.add([text])
