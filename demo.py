@@ -31,6 +31,7 @@ from rich.text import Text
 import net
 from conversation import LINKS_ALONE_S
 from lines import LineReader
+from link import READ_BYTES
 from text import harmless
 from window import FONT, FRAME_COLUMNS, FRAME_ROWS, Window
 
@@ -279,7 +280,7 @@ class Demo:
     def _read(self, peer: Peer) -> None:
         assert peer.process and peer.process.stdout
         descriptor = peer.process.stdout.fileno()
-        data = os.read(descriptor, net.READ_BYTES)
+        data = os.read(descriptor, READ_BYTES)
         for line in peer.lines.feed(data) if data else peer.lines.end():
             try:
                 peer.report(json.loads(line))

@@ -1,18 +1,13 @@
-"""The net: one loop, and links that speak TLS without ever waiting.
+"""The net: one loop, and what it carries: links over sockets, text to a slow reader.
 
-`Loop` knows file descriptors, one deadline and one hook before it sleeps. `Link` turns
-bytes into messages and back (the way in, TLS over memory BIOs, frames; see protocol.py)
-and touches no socket. `Connection` ties a link to a socket, `Listener` accepts.
+`Loop` knows file descriptors, one deadline and one hook before it sleeps. `Connection` ties
+a link to a socket, `Outlet` writes to a descriptor that may stand still.
 
 What a caller owes a Connection: call `flush()` once at the end of each turn (all that a
 turn sends over one link is one write), and `close()` when it has failed.
 
-A peer that does not read costs HIGH_WATER_BYTES and one run of entries in our memory,
-and twice BUFFER_BYTES (Linux doubles it) in the kernel; then `clogged` says so and the
-caller sends no more entries. At MAX_QUEUED_BYTES of other messages the link has failed.
-
-Lives here: the only use of `socket` and `selectors`. Never here: whom to dial, printing,
-what a message means.
+Lives here: `selectors`, and with door.py the only use of `socket`. Never here: whom to dial,
+printing, what a message means.
 """
 
 from __future__ import annotations
@@ -25,33 +20,16 @@ import select
 import selectors
 import signal
 import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-import protocol
-from protocol import Message, RemoteError
+from link import BUFFER_BYTES, READ_BYTES, Failed, Link, Secured
+from protocol import Message
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
-# Some more than a run of entries: one read takes in a burst, one turn stays short.
-READ_BYTES = 256 * 1024
-# What a link brings in at once, that the loop may be back soon: the messages of this many
-# bytes (the largest record of TLS), and no more than so many messages.
-TURN_BYTES = 16 * 1024
-TURN_MESSAGES = 32
 # After so long, what else is ready waits for the next turn.
 TURN_S = 0.005
-# The kernel's default is 4 MB a link on loopback; this carries a burst, and a link to
-# the other side of the world with 128 KiB in flight.
-BUFFER_BYTES = 64 * 1024
-HIGH_WATER_BYTES = 64 * 1024
-# Half a megabyte for a link, less what the kernel may hold of it: high water, one run, and
-# room for what else a turn may say (a frontier or a proof, answers).
-MAX_QUEUED_BYTES = 512 * 1024 - 2 * BUFFER_BYTES
-# Callers taken in a turn; the rest waits in the kernel for the next one.
-ACCEPTS_PER_TURN = 32
 MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
 # What waits for a reader of our output. More stays in the journal until it reads.
 FULL_BYTES = 256 * 1024
@@ -60,7 +38,6 @@ MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 FINISH_S = 1.0  # at the end: a reader gets this long, then it is taken for stopped
 # Hosts that are there for nobody (RFC 5737, RFC 3849), to ask the kernel for the way there.
 _FAR = ((socket.AF_INET6, "2001:db8::1"), (socket.AF_INET, "192.0.2.1"))
-BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
 
 
 class Loop:
@@ -165,151 +142,6 @@ class Loop:
     def stop(self) -> None:
         """Ends `run` after the turn."""
         self._stopped = True
-
-
-# ---------------------------------------------------------------- links
-
-
-@dataclass(frozen=True)
-class Secured:
-    """TLS is through; `member` is at the far end, by a certificate of the room."""
-
-    member: bytes
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The link is over. `fault`: the far end broke the protocol."""
-
-    reason: str
-    fault: bool = False
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What a room hands to its links: the knock, the TLS contexts, and whose key is in a
-    certificate (DER) of the room (None: nobody's)."""
-
-    knock: Callable[[bytes], bytes]
-    is_knock: Callable[[bytes, bytes], bool]
-    accepting: ssl.SSLContext
-    dialing: ssl.SSLContext
-    member_of: Callable[[bytes], bytes | None]
-
-
-class Link:
-    """Bytes from the far end in, messages out; messages in, bytes for the far end out."""
-
-    def __init__(self, gate: Gate, *, dialed: bool, challenge: bytes = b"") -> None:
-        """`challenge`: 16 random bytes, of a listener only."""
-        self._gate = gate
-        self._dialed = dialed
-        self._challenge = challenge
-        self._knocking: bytearray | None = bytearray()
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = gate.dialing if dialed else gate.accepting
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not dialed)
-        self._secured = False
-        self._frames = protocol.Frames()
-        self._arriving: Iterator[Message] | None = None  # of a record that is decrypted
-        self.unread = False  # whether `receive(b"")` may bring more
-        self._plain: list[bytes] = []  # frames of this turn
-        self._cipher = bytearray(challenge)  # not yet taken by the socket
-        self.queued_bytes = len(challenge)
-        self.received_bytes = self.sent_bytes = 0  # as they went through the socket
-
-    @property
-    def clogged(self) -> bool:
-        return self.queued_bytes > HIGH_WATER_BYTES
-
-    def send(self, message: Message) -> None:
-        """Queues a message. Raises RemoteError if the far end has not read for too long."""
-        frame = protocol.encode(message)
-        if self.queued_bytes + len(frame) > MAX_QUEUED_BYTES:
-            raise RemoteError("nothing back: it does not read what it is sent")
-        self._plain.append(frame)
-        self.queued_bytes += len(frame)
-
-    def receive(self, data: bytes, *, everything: bool = True) -> list[Secured | Failed | Message]:
-        """What `data` brings; at most one Failed, as the last. `everything`: else what a turn
-        take in, and `unread` tells of the rest."""
-        events: list[Secured | Failed | Message] = []
-        self.received_bytes += len(data)
-        self.unread = False
-        try:
-            if self._knocking is not None:
-                data = self._knock(self._knocking, data)
-            if self._knocking is None:
-                self._incoming.write(data)
-                self._decrypt(events, everything)
-        except RemoteError as error:
-            events.append(Failed(str(error), fault=True))
-        except ssl.SSLError as error:
-            reason = (error.reason or "TLS failed").lower().replace("_", " ")
-            events.append(Failed(f"TLS: {reason}", fault=True))
-        return events
-
-    def _knock(self, got: bytearray, data: bytes) -> bytes:
-        """The way in up to TLS; returns what belongs to TLS already."""
-        size = protocol.CHALLENGE_BYTES if self._dialed else protocol.KNOCK_BYTES
-        missing = size - len(got)
-        got += data[:missing]
-        if len(got) < size:
-            return b""
-        if self._dialed:
-            self._cipher += self._gate.knock(bytes(got))
-        elif not self._gate.is_knock(self._challenge, bytes(got)):
-            raise RemoteError("no knock of this room")
-        self._knocking = None
-        return data[missing:]
-
-    def _decrypt(self, events: list[Secured | Failed | Message], everything: bool) -> None:
-        size = 0
-        try:
-            if not self._secured:
-                self._tls.do_handshake()
-                member = self._gate.member_of(self._tls.getpeercert(binary_form=True) or b"")
-                if member is None:
-                    raise RemoteError("a certificate without a member's key")
-                self._secured = True
-                events.append(Secured(member))
-            while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):
-                if self._arriving is None:
-                    plain = self._tls.read(READ_BYTES)
-                    if not plain:
-                        events.append(Failed("closed"))
-                        return
-                    size += len(plain)
-                    self._arriving = self._frames.feed(plain)
-                for message in self._arriving:
-                    events.append(message)
-                    if not everything and len(events) >= TURN_MESSAGES:
-                        break
-                else:
-                    self._arriving = None
-            self.unread = True
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLZeroReturnError:
-            events.append(Failed("closed"))
-
-    def outgoing(self, *, mid_turn: bool = False) -> bytearray:
-        """What is to be sent now; the socket deletes from its front what it took. `mid_turn`:
-        without the messages of this turn, which may tell of what is not stored yet."""
-        if self._plain and self._secured and not mid_turn:
-            with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
-                self._tls.write(b"".join(self._plain))
-            self._plain.clear()
-        if self._outgoing.pending:
-            self._cipher += self._outgoing.read()
-        if not self._plain:
-            self.queued_bytes = len(self._cipher)
-        return self._cipher
-
-    def sent(self, count: int) -> None:
-        del self._cipher[:count]
-        self.sent_bytes += count
-        self.queued_bytes = max(0, self.queued_bytes - count)
 
 
 class Connection:
@@ -425,58 +257,6 @@ class Connection:
             self._socket.shutdown(socket.SHUT_WR)
             self._socket.recv(READ_BYTES)
         self._socket.close()
-
-
-class Listener:
-    """A listening socket. Raises OSError if it can't have the port."""
-
-    def __init__(self, loop: Loop, host: str, port: int, ready: Callable[[], None]) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._loop = loop
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # What is accepted has it from here, before the first byte.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-            self._socket.bind((host, port))
-            self._socket.listen(BACKLOG)
-        except OSError:
-            self._socket.close()
-            raise
-        self._socket.setblocking(False)
-        self._spare = os.open(os.devnull, os.O_RDONLY)
-        self.port: int = self._socket.getsockname()[1]
-        loop.watch(self._socket.fileno(), READ, lambda _: ready())
-
-    def accept(self) -> list[tuple[socket.socket, tuple[str, int]]]:
-        """Callers, with their addresses."""
-        accepted = []
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, address = self._socket.accept()
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    continue  # this one caller is gone again
-                self._turn_one_away()
-                break
-            accepted.append((sock, (address[0], address[1])))
-        return accepted
-
-    def _turn_one_away(self) -> None:
-        """Out of descriptors. A caller that waits would wake us without end: the spare
-        one lets us accept it and hang up."""
-        os.close(self._spare)
-        with contextlib.suppress(OSError):
-            self._socket.accept()[0].close()
-        self._spare = os.open(os.devnull, os.O_RDONLY)
-
-    def close(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._loop.unwatch(self._socket.fileno())
-            self._socket.close()
-            os.close(self._spare)
 
 
 class Outlet:

@@ -28,6 +28,7 @@ import net
 import protocol
 from events import Address
 from journal import Conflict, Gap, Journal, NoRoom, Stored
+from link import Failed, Gate, Link, Secured
 from mesh import Mesh
 from protocol import Fork, Log, RemoteError
 
@@ -39,10 +40,10 @@ class Surroundings:
     now: Callable[[], float]  # seconds of a clock that only rises
     wall_ms: Callable[[], int]  # milliseconds since 1970, by a clock that may be wrong
     random: Random
-    gate: net.Gate
+    gate: Gate
     sign: Callable[[bytes], bytes]  # the bytes of an entry before its signature
     # Begins to connect, and calls `listen` when there is news. Raises OSError.
-    dial: Callable[[Address, net.Link], net.Connection]
+    dial: Callable[[Address, Link], net.Connection]
     show: Callable[[events.Action], None]  # what people see, and the address book
     # Finds the addresses of a host; calls back with them, or with none and why.
     look_up: Callable[[str, Callable[[list[str], str], None]], None] = lambda host, done: done(
@@ -110,10 +111,10 @@ class Node:
         if not heard:
             self.dispatch(events.LinkHeard(connection.id))
         for event in heard:
-            if isinstance(event, net.Failed):
+            if isinstance(event, Failed):
                 self.dispatch(events.LinkClosed(connection.id, event.reason, event.fault))
                 self._ending.append(self.connections.pop(connection.id, connection))
-            elif isinstance(event, net.Secured):
+            elif isinstance(event, Secured):
                 self.dispatch(events.LinkSecured(connection.id, event.member))
             else:
                 self.dispatch(events.MessageReceived(connection.id, event))
@@ -188,7 +189,7 @@ class Node:
         self.dispatch(events.LinkOpened(connection.id, address, dialed))
 
     def _open_link(self, action: events.OpenLink) -> None:
-        link = net.Link(self._world.gate, dialed=True)
+        link = Link(self._world.gate, dialed=True)
         try:
             connection = self._world.dial(action.address, link)
         except OSError as error:

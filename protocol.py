@@ -114,7 +114,7 @@ from typing import Any, NamedTuple
 VERSION = 1
 
 # 48 KiB of text is far more than a person writes in one go, and small enough that the
-# outbox of a link (net.py) holds several frames and still stays under half a megabyte.
+# outbox of a link (link.py) holds several frames and still stays under half a megabyte.
 MAX_POST_BYTES = 48 * 1024
 # One burst holds at least one longest post, with the lengths of its posts beside it.
 MAX_BODY_BYTES = MAX_POST_BYTES + 8 * 1024

@@ -23,6 +23,7 @@ from typing import IO, Any, ClassVar
 
 import acquaintances
 import addresses
+import door
 import events
 import facts
 import folders
@@ -39,6 +40,7 @@ from feed import Feed
 from folders import Folders
 from invite import BadInvite, Invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
+from link import Gate, Link
 from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Signs
 from protocol import Entry
@@ -111,7 +113,7 @@ class User:
         self._room_name = room
         self._debug = debug
         self._random = SystemRandom()
-        self._server: net.Listener | None = None
+        self._server: door.Listener | None = None
         self._node: Node | None = None
         self._typed: list[str] = []
         self._leaving: str | None = None
@@ -132,7 +134,7 @@ class User:
                 self.room = Rooms(self.folders.rooms).open(self._room_name)
             self._folder = folder = self._open_folder()
             self._identity = identity.Identity(folder, self.room)
-            self._gate = net.Gate(
+            self._gate = Gate(
                 self.room.knock,
                 self.room.is_knock,
                 *self._identity.tls_contexts(),
@@ -187,7 +189,7 @@ class User:
             )
             return Journal(path, self._verify)
 
-    def _dial(self, address: tuple[str, int], link: net.Link) -> net.Connection:
+    def _dial(self, address: tuple[str, int], link: Link) -> net.Connection:
         ready = partial(self.listen_data, address=address)
         return net.Connection.dial(self.loop, address, link, ready)
 
@@ -205,7 +207,7 @@ class User:
         """Listens on `host` and `port`. Raises StartError if the port can't be had (then no
         data was touched), or the data can't be used."""
         try:
-            self._server = net.Listener(self.loop, self.host, self.port, self.accept_connection)
+            self._server = door.Listener(self.loop, self.host, self.port, self.accept_connection)
         except OSError as error:
             raise StartError(
                 f"can't listen on {Address(self.host, self.port)}: {error.strerror}; "
@@ -221,7 +223,7 @@ class User:
         """Takes in the callers that wait at the listening socket."""
         assert self._server is not None and self._node is not None
         for sock, address in self._server.accept():
-            link = net.Link(self._gate, dialed=False, challenge=os.urandom(16))
+            link = Link(self._gate, dialed=False, challenge=os.urandom(16))
             ready = partial(self.listen_data, address=address)
             self._node.accept(net.Connection(self.loop, sock, link, ready), address)
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any, cast
 
+import link as links
 import mesh
 import net
 import protocol
+from link import Failed, Link, Secured
 from protocol import Entries, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
 from tests.simulator import SOCKET_BYTES, Machine, Room, Socket, gate_of
 
@@ -41,7 +43,7 @@ class Caller:
         self._silent = silent
         self._then = then
         gate = gate_of(member)
-        link = net.Link(gate if knocks else replace(gate, knock=lambda _: bytes(32)), dialed=True)
+        link = Link(gate if knocks else replace(gate, knock=lambda _: bytes(32)), dialed=True)
         make = cast(Any, lambda *_: Socket(source))
         self._connection = net.Connection.dial(
             source._loop, target.address, link, self._listen, make
@@ -50,10 +52,10 @@ class Caller:
 
     def _listen(self, connection: net.Connection) -> None:
         for heard in connection.receive():
-            if isinstance(heard, net.Failed):
+            if isinstance(heard, Failed):
                 connection.close()
                 return
-            if isinstance(heard, net.Secured):
+            if isinstance(heard, Secured):
                 for message in self._says:
                     connection.link.send(message)
                 if self._then:
@@ -82,7 +84,7 @@ def crowd(source: Machine, target: Machine, chance: Random) -> None:
 def deaf(source: Machine, target: Machine, chance: Random) -> None:
     """A member that asks, and asks, and never reads an answer."""
     hello = Hello(source.name, source.address[1], chance.getrandbits(64))
-    asks = net.MAX_QUEUED_BYTES // len(protocol.encode(Pong())) + 2_000
+    asks = links.MAX_QUEUED_BYTES // len(protocol.encode(Pong())) + 2_000
     if asks < MANY:
         then = protocol.encode(Have(())) + asks * protocol.encode(Ping())
         Caller(source, target, source.member, [hello], then=then)

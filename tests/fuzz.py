@@ -66,6 +66,7 @@ from editor import LineEditor
 from identity import BadKey, Identity
 from journal import Journal, JournalError
 from lines import LineReader
+from link import Failed, Gate, Link
 from output import JsonOutput, PlainOutput
 from protocol import Bye, Frames, Head, Message, RemoteError
 from screen import Screen
@@ -229,9 +230,9 @@ def member() -> Identity:
 
 
 @cache
-def gate() -> net.Gate:
+def gate() -> Gate:
     room = identity.open_room()
-    return net.Gate(room.knock, room.is_knock, *member().tls_contexts(), identity.member_of)
+    return Gate(room.knock, room.is_knock, *member().tls_contexts(), identity.member_of)
 
 
 def way_in(data: bytes) -> None:
@@ -240,16 +241,16 @@ def way_in(data: bytes) -> None:
     fields = Fields(data)
     dialed, knocks, sizes = fields.number() % 2 == 1, fields.number() % 2 == 1, fields.take(4)
     challenge = bytes(16)
-    link = net.Link(gate(), dialed=dialed, challenge=b"" if dialed else challenge)
+    link = Link(gate(), dialed=dialed, challenge=b"" if dialed else challenge)
     stream = fields.rest()
     if knocks:  # and so gets as far as TLS
         stream = (challenge if dialed else gate().knock(challenge)) + stream
     for piece in pieces(stream, sizes):
         got = link.receive(piece)
-        assert all(isinstance(event, net.Failed) for event in got) and len(got) <= 1
+        assert all(isinstance(event, Failed) for event in got) and len(got) <= 1
         link.sent(len(link.outgoing()))
         if got:
-            assert not can_harm(cast(net.Failed, got[0]).reason)
+            assert not can_harm(cast(Failed, got[0]).reason)
             return
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import contacts
 import events
+import link as links
 import mesh
 import net
 import protocol
@@ -33,7 +34,7 @@ PATIENCE_S = 5.0  # to be linked to everybody again
 SLOW_BYTES_PER_S = 2_000
 FORGET_S = 120.0  # for the dials that a made-up address is worth
 # A frame that is not whole yet, and what was read after it.
-UNREAD_BYTES = protocol.MAX_FRAME_BYTES + net.READ_BYTES
+UNREAD_BYTES = protocol.MAX_FRAME_BYTES + links.READ_BYTES
 LIMITS: dict[type, Callable[[Any], bool]] = {  # of what a message is made of
     protocol.Have: lambda have: len(have.heads) <= protocol.MAX_HAVE_LOGS,
     protocol.Peers: lambda peers: len(peers.peers) <= protocol.MAX_PEERS,
@@ -291,7 +292,7 @@ class Hearings:
     ) -> None:
         message, number = event.message, event.link
         self._in_turn[number] += 1
-        assert self._in_turn[number] <= net.TURN_MESSAGES, "one link has a turn to itself"
+        assert self._in_turn[number] <= links.TURN_MESSAGES, "one link has a turn to itself"
         within = LIMITS.get(type(message))
         assert within is None or within(message), "beyond the limits"
         if isinstance(message, protocol.Hello):
@@ -311,7 +312,7 @@ class Hearings:
                 self._told_all[number] = None
         elif isinstance(message, protocol.Ping):
             queued = node.connections[number].link.queued_bytes
-            fits = queued <= net.MAX_QUEUED_BYTES or not self._machine.honest  # as liars need not
+            fits = queued <= links.MAX_QUEUED_BYTES or not self._machine.honest  # as liars need not
             assert fits, "it answers on and on to who reads no answer"
             assert events.SendMessage(number, protocol.Pong()) in actions, "a question unanswered"
 
@@ -401,7 +402,7 @@ def memory_is_bounded(machine: Machine) -> None:
         return
     for connection in node.connections.values():
         queued = connection.link.queued_bytes
-        assert queued <= net.MAX_QUEUED_BYTES, "a link queues more than it may"
+        assert queued <= links.MAX_QUEUED_BYTES, "a link queues more than it may"
         asleep = connection.link.unread and not connection._watched & net.WRITE
         assert not asleep, "messages that nobody will look at"
         unread = len(connection.link._frames._buffer)

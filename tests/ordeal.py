@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import contacts
 import journal
+import link as links
 import mesh
-import net
 import protocol
 from protocol import Entries, Fork, Have, Head, Peer, Peers, Ping
 from tests import callers, invariants
@@ -544,8 +544,8 @@ SMALL = (
     (protocol, "MAX_HAVE_LOGS", 3),
     (contacts, "MAX_ADDRESSES", 24),
     (journal, "RUN_BYTES", 64 * 1024),  # one entry always fits
-    (net, "HIGH_WATER_BYTES", 1024),
-    (net, "MAX_QUEUED_BYTES", 80 * 1024),
+    (links, "HIGH_WATER_BYTES", 1024),
+    (links, "MAX_QUEUED_BYTES", 80 * 1024),
 )
 # How some of them end: with one machine gone for good, or for a while, or on a slow line.
 ENDS = (

@@ -29,12 +29,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn, cast
 
+import door
 import events
 import journal
 import net
 import protocol
 from events import Address
 from journal import Journal, JournalDamaged, JournalError
+from link import BUFFER_BYTES, Gate, Link
 from net import READ, WRITE
 from node import Node, Surroundings
 from protocol import Entry, Frontier, Log
@@ -44,7 +46,7 @@ from tests import invariants
 EPOCH_MS = 1_700_000_000_000
 BYTES_PER_S = 4_000_000
 # What a connection holds in the kernels of both its ends, as Linux counts BUFFER_BYTES.
-SOCKET_BYTES = 2 * net.BUFFER_BYTES
+SOCKET_BYTES = 2 * BUFFER_BYTES
 MANY_PAGES = 2**30  # a disk with room
 LOG_STATEMENTS = 1000  # that a database has not applied to its platter: what they hold is memory
 TURN_S = 0.0001  # from news to the turn that takes it in: a machine is never infinitely fast
@@ -308,10 +310,10 @@ class TlsContext:
         return Tls(incoming, outgoing, self._member, server_side, self._before_write)
 
 
-def gate_of(member: bytes, before_write: Callable[[], None] = lambda: None) -> net.Gate:
+def gate_of(member: bytes, before_write: Callable[[], None] = lambda: None) -> Gate:
     """The way into the simulated room. `before_write` looks on when messages leave."""
     context = cast(ssl.SSLContext, TlsContext(member, before_write))
-    return net.Gate(_knock, _is_knock, context, context, lambda certificate: certificate)
+    return Gate(_knock, _is_knock, context, context, lambda certificate: certificate)
 
 
 def _knock(challenge: bytes) -> bytes:
@@ -448,7 +450,7 @@ class Socket:
             room.hold(self._knock_at, target)
         elif self.closed or target.dark:
             return
-        elif target.node is None or len(target.callers) >= net.BACKLOG:
+        elif target.node is None or len(target.callers) >= door.BACKLOG:
             room.after(room.latency(), self._fail, errno.ECONNREFUSED)
         else:
             self.peer = Socket(target)
@@ -560,7 +562,7 @@ class Machine:
             transcribe=self._transcribe,
         )
 
-    def _gate(self) -> net.Gate:
+    def _gate(self) -> Gate:
         return gate_of(self.member, partial(invariants.stored_before_sent, self))
 
     # ------------------------------------------------------------ its life
@@ -757,11 +759,11 @@ class Machine:
         if sock.closed:
             return
         challenge = self._random.randbytes(protocol.CHALLENGE_BYTES)
-        link = net.Link(self._gate(), dialed=False, challenge=challenge)
+        link = Link(self._gate(), dialed=False, challenge=challenge)
         connection = net.Connection(self._loop, cast(Any, sock), link, node.listen)
         node.accept(connection, (sock.peer.machine.address[0], 40_000 + sock.descriptor % 20_000))
 
-    def _dial(self, address: Address, link: net.Link) -> net.Connection:
+    def _dial(self, address: Address, link: Link) -> net.Connection:
         assert self.node is not None
         make = cast(Any, lambda *_: Socket(self))
         return net.Connection.dial(self._loop, address, link, self.node.listen, make)

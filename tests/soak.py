@@ -37,6 +37,7 @@ from typing import Any
 import net
 import protocol
 from identity import Identity, member_of, open_room
+from link import BUFFER_BYTES, READ_BYTES, Failed, Gate, Link, Secured
 from mesh import PING_S
 from tests.processes import ROOT, Crowd, Process, free_ports
 from tests.proxy import FRONT
@@ -243,24 +244,24 @@ class Deaf:
 
     def __init__(self, port: int, me: Identity) -> None:
         room = open_room()
-        gate = net.Gate(room.knock, room.is_knock, *me.tls_contexts(), member_of)
-        self._link = net.Link(gate, dialed=True)
+        gate = Gate(room.knock, room.is_knock, *me.tls_contexts(), member_of)
+        self._link = Link(gate, dialed=True)
         self._sock = socket.socket()
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, net.BUFFER_BYTES)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._sock.settimeout(10)
         self._sock.connect(("127.0.0.1", port))
         self.port: int = self._sock.getsockname()[1]
         self.posts = 0
         self.ended = ""
         self._logs: dict[bytes, int] = {}
-        while not any(isinstance(event, net.Secured) for event in self._receive()):
+        while not any(isinstance(event, Secured) for event in self._receive()):
             self._flush()
         self._send(protocol.Hello("deaf", 0, 1))
         self._send(protocol.Have(()))
         self.ping()
 
     def _receive(self) -> list[Any]:
-        return list(self._link.receive(self._sock.recv(net.READ_BYTES)))
+        return list(self._link.receive(self._sock.recv(READ_BYTES)))
 
     def _send(self, message: protocol.Message) -> None:
         self._link.send(message)
@@ -287,7 +288,7 @@ class Deaf:
         except TimeoutError:
             return
         for event in events:
-            if isinstance(event, net.Failed | protocol.Bye):
+            if isinstance(event, Failed | protocol.Bye):
                 self.ended = event.reason
             if isinstance(event, protocol.Entries):
                 for entry in map(protocol.parse_entry, event.run):
@@ -304,7 +305,7 @@ class Deaf:
 class Sample:
     """The bytes on the deaf one's account."""
 
-    queued: int = 0  # in the node's memory, as net.py counts
+    queued: int = 0  # in the node's memory, as link.py counts
     peak: int = 0  # the most that was there within a turn
     aside: int = 0  # what Python has set aside for it
     node_kernel: int = 0  # of the node's socket: what it has sent, with all overhead
@@ -414,7 +415,7 @@ class Stalled:
 
     def is_stuck(self, deaf: Deaf) -> bool:
         """Whether the kernel takes no more for it."""
-        return self.sample(deaf).node_kernel > net.BUFFER_BYTES
+        return self.sample(deaf).node_kernel > BUFFER_BYTES
 
 
 def stalled(crowd: Crowd, seconds: float, told: Callable[[str], object]) -> list[str]:

@@ -6,10 +6,10 @@ from random import Random
 
 import events
 import facts
-import net
 import protocol
 from events import AddressLearned, LinkClosed, LinkOpened, LinkSecured, MessageReceived, RunStored
 from facts import MemberFacts, Sightings
+from link import Secured
 from protocol import Entries, Fork, Have, Head, Hello, Peer, Peers, Ping
 from tests.simulator import sign
 from tests.test_mesh import ANN_LOG, BOB, BOB_LOG, MY_LOG, ZOE, ZOE_AT, ZOE_LOG, Script
@@ -193,7 +193,7 @@ def test_an_address_whose_member_is_linked_there_is_no_failure_any_more() -> Non
     bench.unreachable = False
     bench.node.learn([(ANN_AT, "you", None)])
     line = sized(bench.lines[-1])
-    line.news += [net.Secured(ANN), Hello("ann", 5000, 7)]
+    line.news += [Secured(ANN), Hello("ann", 5000, 7)]
     bench.hear(line)
     assert ANN in bench.node.mesh.members
     assert facts.of_net(bench.node, Names(), Sightings(), 2.0, "10.0.0.2", 5000).dials == ()

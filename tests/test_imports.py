@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "buffer": {"text"},
     "contacts": {"addresses", "events", "protocol"},
     "doctor": {"contacts", "facts"},
+    "door": {"link", "net", "protocol"},
     "editor": {"buffer", "keys", "layout", "text"},
     "errands": set(),
     "events": {"protocol"},
@@ -56,8 +57,8 @@ MAY_IMPORT = {
     "keys": set(),
     "layout": {"text"},
     "mesh": {"contacts", "events", "protocol"},
-    "net": {"protocol"},
-    "node": {"events", "journal", "mesh", "net", "protocol"},
+    "net": {"link", "protocol"},
+    "node": {"events", "journal", "link", "mesh", "net", "protocol"},
     "output": {"text"},
     "protocol": set(),
     "qr": set(),
@@ -67,6 +68,7 @@ MAY_IMPORT = {
     "lines": set(),
     "rooms": {"addresses", "folders", "identity", "invite"},
     "lookalikes": set(),
+    "link": {"protocol"},
     "roster": {"facts", "text"},
     "look": {"text"},
     "paint": {"text"},
@@ -117,7 +119,7 @@ MAY_KNOW = {
 # What brings threads, or a loop beside ours.
 NEVER = {"threading", "_thread", "asyncio", "multiprocessing", "concurrent", "queue"}
 ONLY_IN = {
-    "socket": {"net"},
+    "socket": {"door", "net"},
     "selectors": {"net"},
     "select": {"net"},
     "sqlite3": {"journal", "rescue"},

@@ -270,14 +270,14 @@ MUTATIONS = [
     ),
     Mutation(
         "what waits for the socket is not overwritten",
-        "net.py",
+        "link.py",
         "self._cipher += self._outgoing.read()",
         "self._cipher = bytearray(self._outgoing.read())",
         1,
     ),
     Mutation(
         "who is clogged is spared",
-        "net.py",
+        "link.py",
         "return self.queued_bytes > HIGH_WATER_BYTES",
         "return False",
         8,
@@ -369,7 +369,7 @@ MUTATIONS = [
     ),
     Mutation(
         "who reads nothing is hung up on",
-        "net.py",
+        "link.py",
         "if self.queued_bytes + len(frame) > MAX_QUEUED_BYTES:",
         "if False:",
         206,
@@ -612,7 +612,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a link takes in no more in a turn than it may",
-        "net.py",
+        "link.py",
         "while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):",
         "while True:",
         1,
@@ -626,7 +626,7 @@ MUTATIONS = [
     ),
     Mutation(
         "strangers do not get in",
-        "net.py",
+        "link.py",
         "elif not self._gate.is_knock(self._challenge, bytes(got)):",
         "elif False:",
         19,

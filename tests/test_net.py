@@ -1,4 +1,4 @@
-"""net.py: links over two ends without sockets, then connections over real ones."""
+"""link.py: over two ends without sockets; then net.py and door.py: connections over real ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import door
 import net
 import protocol
+from door import Listener
 from identity import Identity, Room, member_of
-from net import READ, WRITE, Connection, Failed, Gate, Link, Listener, Loop, Secured
+from link import BUFFER_BYTES, HIGH_WATER_BYTES, MAX_QUEUED_BYTES, Failed, Gate, Link, Secured
+from net import READ, WRITE, Connection, Loop
 from protocol import Bye, Entries, Hello, Message, Ping, Pong, RemoteError
 
 ROOM, OTHER_ROOM = Room("garden", b"the secret of the garden"), Room("attic", b"another secret")
@@ -395,7 +398,7 @@ def test_the_outbox_counts_what_the_socket_has_not_taken(pair: Pair) -> None:
 
 def test_an_outbox_over_the_high_water_is_clogged_until_it_drains(pair: Pair) -> None:
     secured(pair)
-    pair.dialer.send(Entries((bytes(net.HIGH_WATER_BYTES - 9),)))
+    pair.dialer.send(Entries((bytes(HIGH_WATER_BYTES - 9),)))
     assert not pair.dialer.clogged
     pair.dialer.send(Ping())
     assert pair.dialer.clogged
@@ -414,13 +417,13 @@ def test_a_peer_that_never_reads_costs_a_limit_and_then_its_link(pair: Pair) -> 
             pair.dialer.outgoing()
             sent += 1
     assert sent > 1000
-    assert len(pair.dialer.outgoing()) < net.MAX_QUEUED_BYTES + 1000
+    assert len(pair.dialer.outgoing()) < MAX_QUEUED_BYTES + 1000
 
 
 def test_a_clogged_outbox_has_room_for_a_run_and_the_rest_of_a_turn(pair: Pair) -> None:
     secured(pair)
     largest = Entries((bytes(protocol.MAX_FRAME_BYTES - 5),))
-    pair.dialer.send(Entries((bytes(net.HIGH_WATER_BYTES - 9),)))
+    pair.dialer.send(Entries((bytes(HIGH_WATER_BYTES - 9),)))
     for _ in range(2):
         pair.dialer.send(largest)
     with pytest.raises(RemoteError):
@@ -822,7 +825,7 @@ def test_a_slow_reader_clogs_its_own_link_only_and_is_told_of_once_it_drains(lan
         dialed.flush()
         sent += 1
     assert alice.drained == 0
-    assert sent * 60_000 < net.MAX_QUEUED_BYTES + 20 * net.BUFFER_BYTES
+    assert sent * 60_000 < MAX_QUEUED_BYTES + 20 * BUFFER_BYTES
     lan.loop.watch(accepted._socket.fileno(), READ, accepted._on_ready)
     lan.until(lambda: len(bob.events) == sent and alice.drained == 1)
     assert bob.events == [run] * sent
@@ -898,10 +901,10 @@ def test_a_crowd_of_callers_is_taken_in_over_several_turns() -> None:
 
     listener = Listener(loop, "127.0.0.1", 0, accept)
     with contextlib.ExitStack() as callers:
-        for _ in range(net.ACCEPTS_PER_TURN * 2 + 5):
+        for _ in range(door.ACCEPTS_PER_TURN * 2 + 5):
             callers.enter_context(socket.create_connection(("127.0.0.1", listener.port)))
-        run_until(loop, lambda: len(accepted) == net.ACCEPTS_PER_TURN * 2 + 5)
-    assert max(turns) == net.ACCEPTS_PER_TURN
+        run_until(loop, lambda: len(accepted) == door.ACCEPTS_PER_TURN * 2 + 5)
+    assert max(turns) == door.ACCEPTS_PER_TURN
     for sock in accepted:
         sock.close()
     listener.close()
@@ -936,7 +939,7 @@ def test_a_connection_is_tuned_for_short_messages_and_small_buffers(lan: Net) ->
         assert not sock.getblocking()
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            assert sock.getsockopt(socket.SOL_SOCKET, buffer) <= 2 * net.BUFFER_BYTES
+            assert sock.getsockopt(socket.SOL_SOCKET, buffer) <= 2 * BUFFER_BYTES
 
 
 def test_a_watch_for_writing_is_called_when_there_is_room() -> None:

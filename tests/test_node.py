@@ -13,6 +13,7 @@ import events
 import journal
 import net
 import protocol
+from link import Failed, Link, Secured
 from node import Node, Surroundings
 from protocol import Entries, Fork, Head, Hello, Ping, RemoteError
 from tests.simulator import Disk, SimulatedJournal, gate_of, sign, verify
@@ -24,7 +25,7 @@ ANN_AT = ("10.0.0.1", 5000)
 class Line:
     """Stands for a connection: what it is given, what it was sent."""
 
-    def __init__(self, *news: net.Secured | net.Failed | protocol.Message) -> None:
+    def __init__(self, *news: Secured | Failed | protocol.Message) -> None:
         self.id = 0
         self.news = list(news)
         self.link = self
@@ -76,18 +77,18 @@ class Bench:
             ),
         )
 
-    def _dial(self, address: events.Address, link: net.Link) -> net.Connection:
+    def _dial(self, address: events.Address, link: Link) -> net.Connection:
         if self.unreachable:
             raise OSError(101, "Network is unreachable")
         return cast(net.Connection, self.caller())
 
-    def caller(self, *news: net.Secured | net.Failed | protocol.Message) -> Line:
+    def caller(self, *news: Secured | Failed | protocol.Message) -> Line:
         self.lines.append(Line(*news))
         return self.lines[-1]
 
     def linked(self) -> Line:
         """A link with Ann, that is up."""
-        line = self.caller(net.Secured(ANN), Hello("ann", 0, 7), protocol.Have(()))
+        line = self.caller(Secured(ANN), Hello("ann", 0, 7), protocol.Have(()))
         self.node.accept(cast(net.Connection, line), ANN_AT)
         self.hear(line)
         return line
