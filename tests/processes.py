@@ -335,9 +335,11 @@ class Crowd:
         command: list[str] | None = None,
         environment: dict[str, str] | None = None,
         descriptors: int | None = None,
+        inside: list[str] | None = None,
     ) -> Process:
         """Starts selchat. `data`: its folder; by default a new one, None for selchat's own
-        choice. `command`: what to start in its place. `descriptors`: how many it may open."""
+        choice. `command`: what to start in its place. `descriptors`: how many it may open.
+        `inside`: what to put before all that, such as the namespace it is to run in."""
         folder = self._folder(data)
 
         def limit() -> None:
@@ -345,7 +347,7 @@ class Crowd:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
         popen = subprocess.Popen(
-            self._command(arguments, folder, command, ["--json"] if json else []),
+            (inside or []) + self._command(arguments, folder, command, ["--json"] if json else []),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -370,16 +372,18 @@ class Crowd:
         data: Path | str = "",
         command: list[str] | None = None,
         show: Callable[[bytes], object] | None = None,
+        inside: list[str] | None = None,
     ) -> TerminalProcess:
         """Starts selchat, or `command`, on a pseudo-terminal, which is its controlling one.
-        `show`: what is done with its output; by default it is to be seen on its `screen`."""
+        `show`: what is done with its output; by default it is to be seen on its `screen`.
+        `inside`: what to put before all that."""
         folder = self._folder(data)
         assert folder is not None
         master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (ROWS, COLUMNS))
         before = termios.tcgetattr(slave)
         popen = subprocess.Popen(
-            self._command(arguments, folder, command, []),
+            (inside or []) + self._command(arguments, folder, command, []),
             stdin=slave,
             stdout=slave,
             stderr=slave,
