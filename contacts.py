@@ -86,6 +86,7 @@ class Contact:
     source: str
     member: bytes | None = None  # who answered there, or is said to
     proven: bool = False  # we dialed it and found that member
+    proof: int = 0  # which one that was, of all that were found; the last one, if many
     answered: bool = False  # we did, in this run or an earlier one
     is_self: bool = False
     link: int | None = None  # being dialed (-1 until it has a number), or up
@@ -134,6 +135,7 @@ class Contacts:
         self._tries: dict[Address, Contact] = {}  # those with a next_try
         self._spares: dict[Address, Contact] = {}
         self._dialing: dict[Address, Contact] = {}  # begun, and neither up nor ended
+        self._proofs = 0
         self._begun = 0  # to what no person named, until _begun_end
         self._begun_end = -NEVER
         self._explore_at = NEVER
@@ -274,6 +276,8 @@ class Contacts:
         news = (contact.member, contact.proven) != (member, True)
         contact.link, contact.member = link, member
         contact.proven = contact.answered = True
+        self._proofs += 1
+        contact.proof = self._proofs
         name = contact.via
         if name is not None:
             name.member, name.failures = member, 0
@@ -483,15 +487,20 @@ class Contacts:
 
     def where(self, members: Iterable[bytes]) -> dict[bytes, Address]:
         """At which address we have found each of `members` ourselves, if we have."""
-        found: dict[bytes | None, Address] = {}
+        found: dict[bytes | None, Contact] = {}
         for contact in self.known.values():
-            if contact.leads_to:
-                continue  # a name is for who typed it: it could lead others to anybody
-            if contact.proven and contact.link is not None:
-                found[contact.member] = contact.address  # there it is now
-            elif contact.proven:
-                found.setdefault(contact.member, contact.address)
-        return {member: found[member] for member in members if member in found}
+            # A name is for who typed it: it could lead others to anybody.
+            if contact.proven and not contact.leads_to:
+                other = found.get(contact.member)
+                if other is None or self._freshness(contact) > self._freshness(other):
+                    found[contact.member] = contact
+        return {member: found[member].address for member in members if member in found}
+
+    def _freshness(self, contact: Contact) -> tuple[bool, int]:
+        """Of two addresses where we have found a member it is where a link is up; else, or if it
+        has moved, and the old one is being dialed once more, where we have found it last."""
+        is_up = contact.link is not None and contact.address not in self._dialing
+        return is_up, contact.proof
 
     # ------------------------------------------------------------ the states
 

@@ -212,6 +212,38 @@ def test_the_reason_and_the_time_of_the_last_dial_that_failed_are_remembered() -
     assert book.known[ZOE_AT].failure == "no route to host"  # the end of a link is no dial
 
 
+def test_who_has_moved_is_told_of_where_it_was_found_last_while_it_is_called_where_it_was() -> None:
+    book, moved_to = Book(), ("10.0.0.4", 5000)
+    book.learn(ZOE_AT, "you", None, 0.0)
+    found(book, ZOE_AT, 1, ZOE)
+    book.is_up(ZOE_AT)
+    book.members[ZOE] = object()
+    assert book.where([ZOE]) == {ZOE: ZOE_AT}
+    del book.members[ZOE]
+    book.ended(ZOE_AT, 1, 10.0)
+    book.lost(ZOE, "not heard for 12 s", 10.0, was_good=True)
+    book.dial(11.0)
+    book.opened(ZOE_AT, 2)  # and nothing comes back
+    book.called_from(moved_to, ZOE, 11.0, 0.0)
+    book.members[ZOE] = object()
+    assert book.dialed() == [ZOE_AT, ZOE_AT, moved_to]
+    found(book, moved_to, 3, ZOE)
+    assert book.where([ZOE]) == {ZOE: moved_to}
+    book.ended(moved_to, 3, 11.0)
+    assert book.where([ZOE]) == {ZOE: moved_to}
+
+
+def test_who_is_found_at_a_second_address_is_told_of_where_the_link_is() -> None:
+    book = Book()
+    for link, address in ((1, ZOE_AT), (2, BOB_AT)):
+        book.learn(address, "you", None, 0.0)
+        found(book, address, link, ZOE)
+        if link == 1:
+            book.is_up(address)
+            book.members[ZOE] = object()
+    assert book.where([ZOE]) == {ZOE: ZOE_AT}
+
+
 def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     book = Book(max_links=2)
     book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, 0.0)  # to be dialed later
