@@ -202,11 +202,12 @@ class Host(Space):
 
 
 class Home(Space):
-    """A machine behind a router. `router`: that, with the public addresses."""
+    """A machine behind a router. `router`: that, with the public addresses. `ipv6`: its own."""
 
     def __init__(self, name: str, router: Host) -> None:
         super().__init__(name, router.families)
         self.router = router
+        self.ipv6 = ""
         _run(*f"ip link add lan netns {router.name} type veth peer lan netns {name}".split())
         router.ip("link set lan up")
         self.ip("link set lan up")
@@ -214,9 +215,10 @@ class Home(Space):
             router.ip("addr add 192.168.1.1/24 dev lan")
             self.ip("addr add 192.168.1.2/24 dev lan", "route add default via 192.168.1.1")
         if "6" in self.families:
-            lan = f"2a0a:5601:{router.number}:"
-            router.ip(f"addr add {lan}:1/64 dev lan")
-            self.ip(f"addr add {lan}:2/64 dev lan", f"route add default via {lan}:1")
+            lan = f"2a0a:5601:{router.number}"
+            self.ipv6 = f"{lan}::2"
+            router.ip(f"addr add {lan}::1/64 dev lan")
+            self.ip(f"addr add {self.ipv6}/64 dev lan", f"route add default via {lan}::1")
         router.nft(_ROUTER_RULES)
         router.set(**FORWARDING)
 
