@@ -28,6 +28,8 @@ class Listener:
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # "::" is for callers by IPv4, too, on any system
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             # What is accepted has it from here, before the first byte.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             self._socket.bind((host, port))
@@ -53,7 +55,9 @@ class Listener:
                     continue  # this one caller is gone again
                 self._turn_one_away()
                 break
-            accepted.append((sock, (address[0], address[1])))
+            # Of a caller by IPv4 a listener for both families says ::ffff:192.0.2.1.
+            host = address[0].removeprefix("::ffff:") if "." in address[0] else address[0]
+            accepted.append((sock, (host, address[1])))
         return accepted
 
     def _turn_one_away(self) -> None:

@@ -910,6 +910,18 @@ def test_a_crowd_of_callers_is_taken_in_over_several_turns() -> None:
     listener.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_listener_for_both_families_tells_each_address_in_its_one_spelling(host: str) -> None:
+    loop, accepted = Loop(), list[tuple[socket.socket, tuple[str, int]]]()
+    listener = Listener(loop, "::", 0, lambda: accepted.extend(listener.accept()))
+    with socket.create_connection((host, listener.port)) as caller:
+        run_until(loop, lambda: bool(accepted))
+        ((sock, address),) = accepted
+        assert address == caller.getsockname()[:2]
+        sock.close()
+    listener.close()
+
+
 def test_out_of_descriptors_a_caller_is_turned_away_and_later_ones_get_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
