@@ -340,8 +340,19 @@ class Hearings:
                 if not (lost.peer.closed or kept.peer.closed or one_way):
                     assert kept.dialed == (self._machine.member < member), "the wrong link stays"
                 earlier = stay[0].hello
-                if action.link == number and earlier is not None:
+                if protocol.Bye(protocol.COPIED) in [
+                    getattr(each, "message", None) for each in actions
+                ]:
+                    self._is_a_copy(member, stay[0])
+                elif action.link == number and earlier is not None:
                     assert earlier.instance == hello.instance, "the dead before the living"
+
+    def _is_a_copy(self, member: bytes, kept: mesh.Link) -> None:
+        """Only where two run with one key is one of them not let in; or it is gone by now."""
+        nodes = [each.node for each in self._machine.room.machines if each.member == member]
+        alive = [node.mesh._instance for node in nodes if node is not None]
+        assert kept.hello is not None
+        assert len(alive) != 1 or alive == [kept.hello.instance], "the dead before the living"
 
     @staticmethod
     def _socket(node: Node, link: int) -> Socket:
