@@ -42,6 +42,8 @@ _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 # each try costs 4 MiB and about 10 ms (scrypt, RFC 7914; n = 4096, r = 8).
 SAFETY_DIGITS = 30
 _SAFETY_WORK = {"n": 4096, "r": 8, "p": 1}
+# Tags of ASN.1 in a certificate.
+_SEQUENCE, _INTEGER, _VERSION = 0x30, 0x02, 0xA0
 _PEM_BEGIN, _PEM_END = "-----BEGIN PRIVATE KEY-----\n", "\n-----END PRIVATE KEY-----\n"
 
 
@@ -142,36 +144,40 @@ def safety_number(room_id: bytes, one: bytes, other: bytes) -> str:
 
 
 def member_of(certificate: bytes) -> bytes | None:
-    """The Ed25519 public key in a certificate (DER) that OpenSSL has accepted, or None
-    for any other kind of key. Walks the ASN.1 of RFC 5280, section 4.1, to the one place
-    where the key is, so a key's look-alike in another field is never taken for it."""
+    """The Ed25519 public key in a certificate (DER) that OpenSSL has accepted, or None for any
+    other kind of key. Walks the ASN.1 of RFC 5280, section 4.1, to the one place where the key
+    is, so a key's look-alike in another field is never taken for it. What is no DER is refused:
+    OpenSSL takes lengths without an end (BER) as well, and who holds the room's secret could
+    write a certificate in which we would find another key than it does."""
     try:
-        at, _ = _enter(certificate, 0)  # Certificate
-        at, _ = _enter(certificate, at)  # TBSCertificate
-        if certificate[at] == 0xA0:  # the optional version
-            at = _after(certificate, at)
-        for _field in ("serial", "signature", "issuer", "validity", "subject"):
-            at = _after(certificate, at)
-        key = certificate[at : _after(certificate, at)]
-    except IndexError:
+        at, _ = _element(certificate, 0, _SEQUENCE)  # Certificate
+        at, _ = _element(certificate, at, _SEQUENCE)  # TBSCertificate
+        if certificate[at] == _VERSION:
+            _, at = _element(certificate, at, _VERSION)
+        # The serial number; the signature's algorithm, issuer, validity, subject.
+        for tag in (_INTEGER, _SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE):
+            _, at = _element(certificate, at, tag)
+        _, end = _element(certificate, at, _SEQUENCE)
+    except (IndexError, ValueError):
         return None
+    key = certificate[at:end]
     if len(key) == len(_SPKI_PREFIX) + 32 and key.startswith(_SPKI_PREFIX):
         return key[len(_SPKI_PREFIX) :]
     return None
 
 
-def _enter(der: bytes, at: int) -> tuple[int, int]:
-    """Where the contents of the element at `at` begin, and how long they are."""
-    length = der[at + 1]
-    if length < 0x80:
-        return at + 2, length
-    width = length & 0x7F
-    return at + 2 + width, int.from_bytes(der[at + 2 : at + 2 + width], "big")
-
-
-def _after(der: bytes, at: int) -> int:
-    start, length = _enter(der, at)
-    return start + length
+def _element(der: bytes, at: int, tag: int) -> tuple[int, int]:
+    """Where the contents of the element at `at` begin and end. Raises ValueError or IndexError
+    unless it has this tag, a length in its shortest form, and is all there."""
+    start, length = at + 2, der[at + 1]
+    if length >= 0x80:
+        start += length - 0x80
+        length = int.from_bytes(der[at + 2 : start], "big")
+        if length < 0x80 or der[at + 2] == 0:
+            raise ValueError("a length that is longer than it has to be, or has no end")
+    if der[at] != tag or start + length > len(der):
+        raise ValueError("another element, or not all of it")
+    return start, start + length
 
 
 def _make_certificates(authority: Ed25519PrivateKey, member: Ed25519PublicKey) -> str:
@@ -185,6 +191,8 @@ def _make_certificates(authority: Ed25519PrivateKey, member: Ed25519PublicKey) -
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
     def certificate(subject: str, key: Ed25519PublicKey, is_authority: bool) -> bytes:
+        # The room signs its members, and no authorities below it, of other kinds of keys.
+        path_length = 0 if is_authority else None
         builder = (
             x509.CertificateBuilder()
             .subject_name(name(subject))
@@ -193,7 +201,7 @@ def _make_certificates(authority: Ed25519PrivateKey, member: Ed25519PublicKey) -
             .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59))
             .serial_number(int.from_bytes(key.public_bytes_raw()[:16], "big") | 1)
             .public_key(key)
-            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+            .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()),

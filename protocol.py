@@ -11,8 +11,9 @@ THE ROOM. All keys come from its secret as HMAC-SHA256(secret, label), 32 bytes 
 
 The open room's secret is the ASCII text "selchat: the open room, its secret is public". A
 member's certificate is X.509 v3, issuer CN=selchat room, subject CN=selchat member, its
-public key the member's own Ed25519 key, signed by the authority; the authority's own is
-self-signed, a CA, subject CN=selchat room. Both are valid from 2000 to 9999.
+public key the member's own Ed25519 key, signed by the authority itself, in DER; the authority's
+own is self-signed, a CA of path length 0, subject CN=selchat room. Both are valid from 2000 to
+9999.
 
 THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accepted)
 

@@ -206,6 +206,8 @@ def test_a_certificate_carries_the_members_own_key_signed_by_the_room(tmp_path: 
     alice = Identity(tmp_path, ROOM)
     alice.tls_contexts()
     leaf, authority = certificates_in(tmp_path)
+    limits = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert (limits.ca, limits.path_length) == (True, 0)
     assert member_of(der_of(leaf)) == alice.member
     assert member_of(der_of(authority)) == ROOM.authority().public_key().public_bytes_raw()
     leaf.verify_directly_issued_by(authority)
@@ -330,7 +332,32 @@ def test_a_certificate_cut_anywhere_never_names_another_member(tmp_path: Path) -
     alice = Identity(tmp_path, ROOM)
     alice.tls_contexts()
     whole = der_of(certificates_in(tmp_path)[0])
-    assert {member_of(whole[:end]) for end in range(len(whole))} == {None, alice.member}
+    assert member_of(whole) == alice.member
+    assert {member_of(whole[:end]) for end in range(len(whole))} == {None}
+
+
+def test_a_certificate_in_which_openssl_could_find_another_key_than_we_is_no_members(
+    tmp_path: Path,
+) -> None:
+    """Each length, written longer than it has to be, or without an end: that is no DER."""
+    alice = Identity(tmp_path, ROOM)
+    alice.tls_contexts()
+    whole = der_of(certificates_in(tmp_path)[0])
+    head, length, tbs = whole[:4], whole[4:7], whole[7:]
+    assert head[:2] == b"\x30\x82" and length[:2] == b"\x30\x81" and tbs[:2] == b"\xa0\x03"
+    pad = bytes(8)  # so that none of it is cut
+    assert member_of(head + length + tbs + pad) == alice.member
+    for found in (
+        b"\x30\x80" + whole[4:],
+        b"\x30\x83\0" + whole[2:],
+        b"\x31" + whole[1:],
+        head + b"\x30\x80" + tbs,
+        head + b"\x30\x82\0" + length[2:] + tbs,
+        head + length + b"\xa0\x80" + tbs[2:],
+        head + length + b"\xa0\x81\x03" + tbs[2:],
+        head + length + b"\xa0\x84\0\0\0\x03" + tbs[2:],
+    ):
+        assert member_of(found + pad) is None
 
 
 # ---------------------------------------------------------------- safety numbers
