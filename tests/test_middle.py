@@ -3,9 +3,12 @@ and can neither pose as another member nor change or reorder another's log."""
 
 from __future__ import annotations
 
+import socket
 import ssl
+import time
 from base64 import encodebytes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,8 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.types import (
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import identity
-from identity import Identity, member_of
+import protocol
+from identity import Identity, Room, member_of, open_room
 from net import Failed, Gate, Secured
+from protocol import Entries, Fork, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
+from tests.processes import Crowd, Event, Process
 from tests.test_net import ROOM, Member, Pair, members
 
 __all__ = ["members"]  # the fixture
@@ -219,3 +225,295 @@ def test_a_certificate_with_two_keys_is_nobodys(
         hostile = mallory.shows(leaf, authority)
         assert judged(members["alice"], hostile) == [REFUSED] * 2
         assert judged(older, hostile) == [NO_MEMBER] * 2  # OpenSSL itself would take it
+
+
+# ---------------------------------------------------------------- logs
+
+PATIENCE_S = 10.0
+WORDS = ("one", "two", "three", "four")
+
+
+class Call:
+    """A link of the member in the middle with one node."""
+
+    def __init__(self, me: Identity, port: int, name: str = "mallory") -> None:
+        sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        challenge = sock.recv(protocol.CHALLENGE_BYTES, socket.MSG_WAITALL)
+        sock.sendall(me.room.knock(challenge))
+        self._tls = me.tls_contexts()[1].wrap_socket(sock)
+        self._frames = protocol.Frames()
+        self.heard: list[Message] = []
+        self.is_over = False
+        self.say(Hello(name, 0, 7), Have(()))
+
+    def say(self, *messages: Message) -> None:
+        try:
+            self._tls.sendall(b"".join(map(protocol.encode, messages)))
+        except OSError:
+            self.is_over = True  # it hung up in the middle of what we said
+
+    def hear(self, until: Callable[[list[Message]], bool]) -> None:
+        """Until the condition holds, or the far end has hung up."""
+        while not (self.is_over or until(self.heard)):
+            try:
+                data = self._tls.recv(1 << 16)
+            except ConnectionError:
+                data = b""
+            self.heard += self._frames.feed(data)
+            self.is_over = not data
+
+    def all_is_dealt_with(self) -> None:
+        pongs = sum(isinstance(each, Pong) for each in self.heard)
+        self.say(Ping())
+        self.hear(lambda heard: sum(isinstance(each, Pong) for each in heard) > pongs)
+
+    def entries(self) -> list[bytes]:
+        return [raw for each in self.heard if isinstance(each, Entries) for raw in each.run]
+
+    def close(self) -> None:
+        self._tls.close()
+
+
+@dataclass
+class Scene:
+    """Ann, who has spoken, and the one in the middle, who has heard all of it."""
+
+    crowd: Crowd
+    ann: Process
+    me: Identity
+    log: list[bytes]  # all entries of ann's
+    mine: list[bytes]  # and of the one in the middle
+
+    @property
+    def said(self) -> list[tuple[object, ...]]:
+        return posts(self.ann)
+
+
+def posts(process: Process) -> list[tuple[object, ...]]:
+    """In the order in which they were shown, without what is another for each."""
+    shown: list[Event] = process.events("message")
+    return [tuple(each[key] for key in ("ref", "id", "name", "time", "text")) for each in shown]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("middle")
+    (folder / "mallory").mkdir()
+    me = Identity(folder / "mallory", open_room())
+    with Crowd(folder) as crowd:
+        ann = crowd.start(0, 0, "ann", data="ann").wait_ready()
+        call = Call(me, ann.port)
+        name = entry(me, me.member, kind=protocol.NAME, body=b"mallory")
+        mine = [name, entry(me, me.member, "mallory here", seq=2, previous=name)]
+        for number, word in enumerate(WORDS):
+            if number == 2:  # the others name what ann has seen by then
+                call.say(Entries(tuple(mine)))
+                crowd.wait(lambda: ann.texts() == ["mallory here"], "ann sees what others say")
+            ann.say(word)
+            crowd.wait(lambda n=number: len(ann.texts(own=True)) == n + 1, "ann has said it")  # type: ignore[misc]
+        call.hear(lambda _: len(call.entries()) == len(WORDS) + 1)
+        log = call.entries()
+        call.close()
+        heads = [protocol.parse_entry(raw).heads for raw in log]
+        assert [len(each) for each in heads] == [0, 0, 0, 1, 0]
+        yield Scene(crowd, ann, me, log, mine)
+
+
+def entry(
+    signer: Identity,
+    author: bytes,
+    text: str = "",
+    *,
+    seq: int = 1,
+    previous: bytes | None = None,
+    kind: int = protocol.POSTS,
+    body: bytes | None = None,
+) -> bytes:
+    """One of this author's log, after `previous`, signed by that one in that one's room."""
+    head = Head(protocol.parse_entry(previous).log if previous else author + bytes(8), seq)
+    before = protocol.parse_entry(previous).hash if previous else protocol.NO_PREVIOUS
+    body = protocol.pack_posts([text]) if body is None else body
+    unsigned = protocol.unsigned_entry(head, before, time.time_ns() // 1_000_000, (), kind, body)
+    return unsigned + signer.sign(protocol.signed_bytes(signer.room.id, unsigned))
+
+
+def altered(raw: bytes, **fields: object) -> bytes:
+    """An entry with its signature, and these fields changed."""
+    found = protocol.parse_entry(raw)._replace(**fields)  # type: ignore[arg-type]
+    head = Head(found.log, found.seq)
+    return (
+        protocol.unsigned_entry(
+            head, found.previous, found.time_ms, found.heads, found.kind, found.body
+        )
+        + found.signature
+    )
+
+
+def run(*entries: bytes) -> Entries:
+    return Entries(entries)
+
+
+def is_told_nothing_false(scene: Scene, *attack: Message) -> list[str]:
+    """Bob gets `attack` from the one in the middle; then, over a way of its own, all that ann has
+    said. What bob has told of."""
+    crowd, said = scene.crowd, scene.said
+    bob = crowd.start(0, 0, "bob").wait_ready()
+    call = Call(scene.me, bob.port)
+    call.say(*attack)
+    call.all_is_dealt_with()
+    crowd.read()
+    assert set(posts(bob)) <= set(said)
+    bob.say(f"/connect {scene.ann.port}")
+    crowd.wait(lambda: len(posts(bob)) >= len(said), "all that ann has said has come")
+    bob.say("thanks")
+    crowd.wait(lambda: "thanks" in bob.texts(own=True), "bob can speak")
+    *shown, thanks = posts(bob)
+    assert sorted(shown) == sorted(said)
+    assert by(scene.ann.id, shown) == by(scene.ann.id, said)
+    crowd.wait(lambda: thanks in scene.said, "ann hears bob")
+    call.close()
+    bob.end_input()
+    assert bob.wait_end() == 0
+    return bob.notices()
+
+
+def by(id: str, shown: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return [each for each in shown if each[1] == id]
+
+
+def test_what_is_relayed_as_it_is_arrives(scene: Scene) -> None:
+    """What the attacks below differ from."""
+    told = is_told_nothing_false(scene, run(*scene.mine), run(*scene.log))
+    assert not [text for text in told if "mallory at" in text]
+
+
+BAD_SIGNATURE, BAD_HASH = "an entry with a bad signature", "an entry with a wrong hash"
+GAP = "a run that is not one log's, or has a gap"
+IMPOSSIBLE = "an entry with an impossible seq"
+
+
+def reworded(raw: bytes, text: str) -> bytes:
+    return altered(raw, body=protocol.pack_posts([text]))
+
+
+ATTACKS: dict[str, tuple[str, Callable[[Scene, list[bytes]], list[Message]]]] = {
+    "another text": (
+        BAD_SIGNATURE, lambda scene, log: [run(*log[:2], reworded(log[2], "owt"))]),
+    "another text, and the genuine rest": (
+        BAD_HASH, lambda scene, log: [run(*log[:2], reworded(log[2], "owt"), *log[3:])]),
+    "another text of the first": (
+        BAD_HASH, lambda scene, log: [run(log[0], reworded(log[1], "no"), *log[2:])]),
+    "another name": (BAD_HASH, lambda scene, log: [run(altered(log[0], body=b"eve"), *log[1:])]),
+    "a name as a post": (
+        BAD_SIGNATURE, lambda scene, log: [run(altered(log[0], kind=protocol.POSTS))]),
+    "another time": (BAD_SIGNATURE, lambda scene, log: [run(*log[:2], altered(log[2], time_ms=5))]),
+    "no heads": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(*scene.mine), run(*log[:3], altered(log[3], heads=()))]),
+    "heads of its own": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(*log[:2], altered(log[2], heads=(Head(b"x" * 40, 9),)))]),
+    "another seq": (BAD_HASH, lambda scene, log: [run(*log[:2], altered(log[3], seq=3))]),
+    "one is missing": (GAP, lambda scene, log: [run(*log[:2], *log[3:])]),
+    "one is missing, in two runs": (
+        "entries with a gap before them", lambda scene, log: [run(*log[:2]), run(*log[3:])]),
+    "the first is missing": ("entries with a gap before them", lambda scene, log: [run(*log[1:])]),
+    "two are swapped": (GAP, lambda scene, log: [run(log[0], log[2], log[1], log[3])]),
+    "two are swapped and renumbered": (
+        BAD_HASH,
+        lambda scene, log: [run(log[0], altered(log[2], seq=2), altered(log[1], seq=3))]),
+    "one comes twice": (GAP, lambda scene, log: [run(*log[:3], log[2])]),
+    "in its own log": (
+        BAD_SIGNATURE, lambda scene, log: [run(altered(log[0], log=scene.me.member + bytes(8)))]),
+    "in another log of ann's": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(altered(log[0], log=bytes.fromhex(scene.ann.id) + bytes(8)))]),
+    "its own, as ann's": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(altered(scene.mine[0], log=protocol.parse_entry(log[0]).log))]),
+    "signed by the wrong one": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(entry(scene.me, bytes.fromhex(scene.ann.id), "I quit"))]),
+    "signed by the wrong one, after the genuine ones": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(*log, entry(scene.me, b"", "I quit", seq=6, previous=log[-1]))]),
+    "not signed": (BAD_SIGNATURE, lambda scene, log: [run(*log[:4], log[4][:-64] + bytes(64))]),
+    "with the signature of another": (
+        BAD_SIGNATURE, lambda scene, log: [run(*log[:4], log[4][:-64] + log[3][-64:])]),
+    "with the room's own signature": (
+        BAD_SIGNATURE,
+        lambda scene, log: [run(log[0][:-64] + scene.me.room.authority().sign(log[0][:-64]))]),
+    "cut": ("an entry that ends too early", lambda scene, log: [run(*log[:4], log[4][:-1])]),
+    "with something behind": (
+        "an entry with bytes after its signature",
+        lambda scene, log: [run(*log[:4], log[4] + b"x")]),
+    "a seq of 0": (IMPOSSIBLE, lambda scene, log: [run(altered(log[1], seq=0))]),
+    "a fork that is none": (
+        "proves nothing", lambda scene, log: [run(*log), Fork(log[2], log[2])]),
+    "a fork of two seqs": (
+        "proves nothing", lambda scene, log: [run(*log), Fork(log[2], log[3])]),
+    "a fork with a forged side": (
+        "of a fork with a bad signature",
+        lambda scene, log: [run(*log), Fork(log[2], reworded(log[2], "owt"))]),
+    "a fork, signed by the wrong one": (
+        "of a fork with a bad signature",
+        lambda scene, log: [
+            Fork(*(entry(scene.me, bytes.fromhex(scene.ann.id), text) for text in ("a", "b")))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_is_altered_is_refused_and_nothing_of_it_shown(scene: Scene, attack: str) -> None:
+    reason, made = ATTACKS[attack]
+    told = is_told_nothing_false(scene, *made(scene, scene.log))
+    assert [text for text in told if text.startswith("mallory at") and reason in text], told
+    assert not [text for text in told if "forked" in text]
+
+
+def test_what_is_said_in_one_room_is_not_heard_in_another(scene: Scene, tmp_path: Path) -> None:
+    """Even if one key is in both: ann's own words, with ann's own signature."""
+    data = scene.ann.data
+    assert data is not None
+    (tmp_path / "key.pem").write_bytes((data / "key.pem").read_bytes())
+    elsewhere = Identity(tmp_path, Room("attic", b"another room's secret"))
+    assert elsewhere.member.hex() == scene.ann.id
+    told = is_told_nothing_false(scene, run(entry(elsewhere, elsewhere.member, "in the attic")))
+    assert [text for text in told if BAD_SIGNATURE in text]
+
+
+def test_who_boasts_of_what_it_does_not_pass_on_keeps_nobody_from_it(scene: Scene) -> None:
+    log = protocol.parse_entry(scene.log[0]).log
+    ann = bytes.fromhex(scene.ann.id)
+    is_told_nothing_false(
+        scene,
+        run(*scene.log[:2]),
+        Have((Head(log, 2, b"not true"), Head(log, 10**6), Head(ann + bytes(8), 10**6))),
+        Peers((Peer(ann, "", 0),)),
+    )
+
+
+def test_who_is_said_to_be_elsewhere_is_not_taken_for_who_is_there(scene: Scene) -> None:
+    crowd = scene.crowd
+    eve = crowd.start(0, 0, "eve").wait_ready()
+    bob = crowd.start(0, 0, "bob").wait_ready()
+    call = Call(scene.me, bob.port)
+    call.say(Peers((Peer(bytes.fromhex(scene.ann.id), "127.0.0.1", eve.port),)))
+    crowd.wait(lambda: eve.id in bob.linked(), "bob has called who is there")
+    assert scene.ann.id not in {event["id"] for event in bob.events("link")}
+    call.close()
+    for process in (eve, bob):
+        process.end_input()
+        assert process.wait_end() == 0
+
+
+def test_who_calls_itself_ann_is_not_ann(scene: Scene) -> None:
+    crowd, mallory = scene.crowd, scene.me.member.hex()
+    bob = crowd.start(0, scene.ann.port, "bob").wait_ready()
+    crowd.wait_linked(bob, scene.ann)
+    call = Call(scene.me, bob.port, "ann")
+    call.all_is_dealt_with()
+    crowd.wait(lambda: mallory in bob.linked(), "it is linked as who it is")
+    assert [event["id"] for event in bob.events("link", name="ann")] == [scene.ann.id, mallory]
+    loud = [event["text"] for event in bob.events("notice") if event.get("loud")]
+    assert [text for text in loud if f"ann (id {mallory[:8]}), not the ann known here" in text]
+    call.close()
