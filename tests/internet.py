@@ -117,7 +117,7 @@ class Space:
         _run("ip", "netns", "add", name)
         self.folder.mkdir(parents=True)
         self.call({})
-        (self.folder / "resolv.conf").write_text("")  # nobody else is asked for names
+        self.ask("")  # nobody else is asked for names
         self.set(**QUIET)
         # Loopback has it from the start.
         without = [] if "4" in families else ["addr del 127.0.0.1/8 dev lo"]
@@ -145,6 +145,10 @@ class Space:
         lines = "".join(f"{address} {name}\n" for name, address in names.items())
         # Written over and not replaced: inside, this very file is mounted on /etc/hosts.
         (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{lines}")
+
+    def ask(self, name_server: str) -> None:
+        """From here on names that it does not know are asked there, or nowhere."""
+        (self.folder / "resolv.conf").write_text(name_server and f"nameserver {name_server}\n")
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:

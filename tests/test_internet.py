@@ -23,6 +23,9 @@ from tests.gathering import (
 )
 from tests.internet import Line
 
+NOBODYS_ADDRESS = "5.6.99.2"  # what is sent there is lost
+ROUTER_FORGETS_S = 8  # more than a link is silent (PING_S of mesh.py) and a busy machine late
+
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Gathering]:
@@ -35,14 +38,14 @@ def at(address: str) -> str:
     return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
 
 
-def begin_talk(room: Gathering, ada: Member, bob: Member) -> float:
+def begin_talk(room: Gathering, ada: Member, bob: Member, deadline_s: float = TALK_S) -> float:
     """Both say something at their start, and each hears the other; after how long."""
     ada.say("hi from ada")
     bob.say("hi from bob")
     room.crowd.wait(
         lambda: ada.process.texts() and bob.process.texts(),
         "each has heard the other",
-        TALK_S,
+        deadline_s,
     )
     return time.monotonic() - min(ada.started_at, bob.started_at)
 
@@ -158,15 +161,46 @@ def test_host_that_is_known_by_name_is_found_again_at_another_address(room: Gath
     report("a name moves", first_post_s=round(begun_s, 2), all_there_s=healed_s)
 
 
+def test_name_server_that_never_answers_delays_nobody(room: Gathering) -> None:
+    host, home = room.internet.host("host"), room.internet.home("ada")
+    home.ask(NOBODYS_ADDRESS)
+    room.server(host, "cyd")
+    ada = room.join(home, "ada", at("chat.example"), at(host.ipv4))
+    bob = room.join(room.internet.home("bob"), "bob", at(host.ipv4))
+    begun_s = begin_talk(room, ada, bob)
+    assert begun_s <= PROMISED_S
+    talk(room, ada, bob, posts=20)
+    room.wait_all()
+    pid = ada.process.popen.pid
+    assert Path(f"/proc/{pid}/task/{pid}/children").read_text(), "it still looks the name up"
+    room.end()
+    report("a name server that is silent", first_post_s=round(begun_s, 2))
+
+
+def test_router_that_forgets_calls_that_are_silent_forgets_none_of_ours(room: Gathering) -> None:
+    host, home = room.internet.host("host"), room.internet.home("ada")
+    # Routers keep in mind what was silent for minutes, at least. Ours has less patience, so that
+    # this takes no minutes.
+    home.router.set(netfilter__nf_conntrack_tcp_timeout_established=ROUTER_FORGETS_S)
+    room.server(host, "cyd")
+    ada = room.join(home, "ada", at(host.ipv4))
+    bob = room.join(room.internet.home("bob"), "bob", at(host.ipv4))
+    begin_talk(room, ada, bob)
+    room.crowd.wait_s(ROUTER_FORGETS_S + 1.0)
+    bob.say("still there?")  # from outside to inside: a router that has forgotten drops it
+    room.wait_all(PROMISED_S)
+    room.end()
+
+
 def test_line_that_is_slow_and_loses_packets_loses_no_post(room: Gathering) -> None:
     host = room.internet.host("host")
     far = room.internet.home("ada", line=Line(delay_s=0.2, loss=0.05, bits_per_s=1_000_000))
     room.server(host, "cyd")
     ada = room.join(far, "ada", at(host.ipv4))
     bob = room.join(room.internet.home("bob"), "bob", at(host.ipv4))
-    begun_s = begin_talk(room, ada, bob)
+    begun_s = begin_talk(room, ada, bob, HEAL_S)
     burst_at = time.monotonic()
-    ada.say(*(f"{number} of a burst from far away" for number in range(1000)))
+    ada.say(*(f"{number} of a burst from far away {'.' * 1000}" for number in range(300)))
     talk(room, bob)
     room.wait_all(HEAL_S)
     room.end()

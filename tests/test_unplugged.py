@@ -16,7 +16,7 @@ POSTS = 5000
 def test_burst_goes_on_where_it_was_after_a_minute_without_network(tmp_path: Path) -> None:
     with gathering(tmp_path) as room:
         host, home = room.internet.host("host"), room.internet.home("ada")
-        room.server(host, "cyd")
+        cyd = room.server(host, "cyd")
         ada = room.join(home, "ada", at(host.ipv4))
         bob = room.join(room.internet.home("bob"), "bob", at(host.ipv4))
         begin_talk(room, ada, bob)
@@ -29,6 +29,9 @@ def test_burst_goes_on_where_it_was_after_a_minute_without_network(tmp_path: Pat
         room.crowd.wait_s(UNPLUGGED_S / 2)
         ada.say("no")
         room.crowd.wait_s(UNPLUGGED_S / 2)
+        # Meanwhile those that were there have found out who can be called, and said so once.
+        uncalled = [sum("can call" in text for text in m.process.notices()) for m in (cyd, bob)]
+        assert uncalled == [0, 1]
         home.router.plug()
         plugged_at = time.monotonic()
         room.wait_all(HEAL_S)
