@@ -124,6 +124,8 @@ def _presence(user: User, member: MemberFacts) -> str:
         return f"linked{marks}"
     if member.refused:
         return f"disconnected by you{marks}"
+    if member.through:
+        return f"here, through {member.through}{marks}"
     return ("away" if member.left_s is None else f"left {ago(member.left_s)}") + marks
 
 

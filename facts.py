@@ -28,6 +28,9 @@ MAX_SIGHTINGS = 1024
 # Posts by which a clock is judged: enough that one of them was hardly delayed, and few enough
 # that a clock that is put right is soon believed.
 CLOCK_POSTS = 8
+# Who has left us has left the others, too, most of the time. They say so a second later at the
+# latest (PEERS_LARGE_S of mesh.py).
+NEWS_S = 2.0
 
 
 class PeerFacts(NamedTuple):
@@ -57,6 +60,7 @@ class MemberFacts(NamedTuple):
     refused: bool  # our user wants no link to it
     left_s: float | None  # the end of its last link with us, since we run
     said_s: float | None  # its last entry, by its own clock: it may lie in the future
+    through: str  # the label of a peer that says it is linked to it, where we are not; "": nobody
 
 
 class DialFacts(NamedTuple):
@@ -164,8 +168,8 @@ def labels(node: Node, names: Names, members: list[bytes]) -> dict[bytes, str]:
 
 
 def known_members(node: Node) -> list[bytes]:
-    """Us, who is linked, then all others that have ever said anything or been linked since
-    we run; who spoke last comes first."""
+    """Us, who is linked, who is linked to one of those, then all others that have ever said
+    anything or been linked since we run; who spoke last comes first."""
     return _known(node, _last_entries(node))
 
 
@@ -179,8 +183,22 @@ def _last_entries(node: Node) -> dict[bytes, _Last]:
 
 
 def _known(node: Node, last: dict[bytes, _Last]) -> list[bytes]:
+    through = _through(node)
     others = sorted(last, key=last.__getitem__, reverse=True)
-    return list(dict.fromkeys([node.mesh.me, *node.mesh.members, *others, *node.mesh.confirmed]))
+    here = [member for member in others if member in through]
+    mesh = node.mesh
+    order = [mesh.me, *mesh.members, *here, *sorted(through), *others, *mesh.confirmed]
+    return list(dict.fromkeys(order))
+
+
+def _through(node: Node) -> dict[bytes, bytes]:
+    """Who is here, though not linked to us: a peer says it is linked to it."""
+    return {
+        member: peer
+        for peer, link in node.mesh.members.items()
+        for member in link.linked
+        if member != node.mesh.me and member not in node.mesh.members
+    }
 
 
 def of_members(
@@ -190,10 +208,12 @@ def of_members(
     last = _last_entries(node)
     members = _known(node, last)
     shown = members[:limit]
-    called = labels(node, names, shown)
+    through = _through(node)
+    called = labels(node, names, list(dict.fromkeys([*shown, *through.values()])))
     found = []
     for member in shown:
         left = sightings.left_at(member)
+        peer = through.get(member) if left is None or now - left >= NEWS_S else None
         said_s = None
         if member in last:
             _, log, seq = last[member]
@@ -208,6 +228,7 @@ def of_members(
                 refused=member in node.mesh.refused,
                 left_s=None if left is None else now - left,
                 said_s=said_s,
+                through=called[peer] if peer else "",
             )
         )
     return found, len(members) - len(shown)

@@ -113,13 +113,35 @@ def test_members_are_listed_with_who_is_here_first_and_then_who_spoke_last() -> 
     listed, more = facts.of_members(bench.node, Names(), sightings, 25.0, 5000, 99)
     assert more == 0
     assert listed == [
-        MemberFacts(ME, "me", True, False, False, None, 4.0),
-        MemberFacts(ANN, "ann", False, True, False, None, None),
-        MemberFacts(ZOE, "(no name)~5a5a", False, False, True, None, 5.0),
-        MemberFacts(BOB, "(no name)~4242", False, False, False, 15.0, 5.0),
+        MemberFacts(ME, "me", True, False, False, None, 4.0, ""),
+        MemberFacts(ANN, "ann", False, True, False, None, None, ""),
+        MemberFacts(ZOE, "(no name)~5a5a", False, False, True, None, 5.0, ""),
+        MemberFacts(BOB, "(no name)~4242", False, False, False, 15.0, 5.0, ""),
     ]
     assert facts.of_members(bench.node, Names(), sightings, 25.0, 5000, 2) == (listed[:2], 2)
     assert facts.known_members(bench.node) == [ME, ANN, ZOE, BOB]
+
+
+def test_who_is_here_and_can_be_reached_through_others_alone_is_not_away() -> None:
+    bench, silent = Bench(), b"S" * 32
+    line = sized(bench.linked())
+    bench.hear(line, Entries((post(BOB, "first"),)), Entries((post(ZOE, "then"),)))
+    bench.hear(line, Peers(tuple(Peer(member, "", 0) for member in (ME, BOB, silent))))
+    listed, _ = facts.of_members(bench.node, Names(), Sightings(), 0.0, 4000, 99)
+    assert [(member.member, member.linked, member.through) for member in listed] == [
+        (ME, False, ""),
+        (ANN, True, ""),
+        (BOB, False, "ann"),
+        (silent, False, "ann"),
+        (ZOE, False, ""),
+    ]
+    cut_off, _ = facts.of_members(bench.node, Names(), Sightings(), 0.0, 4000, 3)
+    assert cut_off[2].through == "ann"
+    sightings = Sightings()
+    sightings.left(BOB, 10.0)  # and ann has not told of that yet
+    for now, through in ((11.0, ""), (12.0, "ann")):
+        listed, _ = facts.of_members(bench.node, Names(), sightings, now, 4000, 99)
+        assert listed[2].through == through
 
 
 def test_the_newest_log_of_an_author_tells_when_it_spoke() -> None:

@@ -68,6 +68,11 @@ def test_two_homes_talk_through_a_host_that_both_can_reach(room: Gathering) -> N
     talk(room, ada, bob)
     room.wait_all()
     assert ada.id not in bob.process.linked()
+    ada.process.say("/who")
+    room.crowd.wait(
+        lambda: b"here, through cyd" in ada.process.stdout,
+        "ada is told that bob is here",
+    )
     room.end()
     report("two homes, one host", first_post_s=round(begun_s, 2), posts=len(ada.said + bob.said))
 
