@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from addresses import THIS_LINK, THIS_MACHINE, Address, scope_of
 
 if TYPE_CHECKING:
-    from mesh import Mesh
+    from mesh import Link, Mesh
 
 # Of where a node is found: a home has two families, and a network of its own.
 MAX_OWN = 4
@@ -76,15 +76,19 @@ class Reach:
             counted = [each for each in counted if scope_of(each) != THIS_MACHINE] or counted
         return list(dict.fromkeys(counted))[:MAX_OWN]
 
+    def look_at(self, mesh: Mesh) -> float | None:
+        """When to ask for `uncalled`, since a link came up; None: not as things are. Who was called
+        once can be called."""
+        links = _beyond(mesh)
+        self._said = self._said or any(not link.dialed or link.finds_us for link in links)
+        return (
+            min(link.up_since for link in links) + UNCALLED_S if links and not self._said else None
+        )
+
     def uncalled(self, mesh: Mesh, now: float) -> str | None:
         """Once, if that is so: that nobody beyond this machine can call, and what to do."""
-        far = [
-            link
-            for link in mesh.members.values()
-            if (scope_of(Address(*link.address)) or 0) > THIS_MACHINE
-        ]
-        self._said = self._said or any(not link.dialed or link.finds_us for link in far)
-        if self._said or not any(now - link.up_since >= UNCALLED_S for link in far):
+        due_at = self.look_at(mesh)
+        if due_at is None or now < due_at:
             return None
         self._said = True
         fine = "that is fine as long as some member can be called, for posts come through that"
@@ -97,3 +101,9 @@ class Reach:
             "nobody can call this node, because of a router or a firewall, it seems; "
             f"{fine}; to be one of those, let the router pass port {self._port} on to this machine"
         )
+
+
+def _beyond(mesh: Mesh) -> list[Link]:
+    """The links to other machines."""
+    links = mesh.members.values()
+    return [link for link in links if (scope_of(Address(*link.address)) or 0) > THIS_MACHINE]

@@ -44,7 +44,7 @@ from link import Gate, Link
 from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Signs
 from protocol import Entry
-from reach import UNCALLED_S, Reach
+from reach import Reach
 from rescue import rescue
 from resolver import Resolver
 from rooms import RoomError, Rooms
@@ -655,8 +655,8 @@ class User:
             self._save_at = self.loop.now() + SAVE_S
 
     def _look_who_called(self, node: Node) -> None:
-        self._uncalled_at = None
         text = self.reach.uncalled(node.mesh, self.loop.now())
+        self._uncalled_at = self.reach.look_at(node.mesh)
         if text is not None:
             self.output.notice(text)
 
@@ -712,8 +712,7 @@ class User:
             self.sightings.left(action.member, self.now())
         else:
             self._meet(action.member, action.name)
-            if self._uncalled_at is None:
-                self._uncalled_at = self.now() + UNCALLED_S
+            self._uncalled_at = self.reach.look_at(self.node.mesh)
         if self._save_at is None:
             self._save_at = self.now() + SAVE_S  # where we are found may be known by then
         address = str(Address(*action.address))

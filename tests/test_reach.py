@@ -128,3 +128,20 @@ def test_a_node_that_was_called_says_nothing_of_that_and_never_will(called: Any)
 
 def test_who_is_linked_to_nodes_on_this_machine_alone_has_nothing_to_be_told() -> None:
     assert Reach("::", 5000, is_open=False).uncalled(mesh(link(HERE)), 1000.0) is None
+
+
+def test_it_is_looked_again_when_a_link_that_was_new_is_old_enough() -> None:
+    reach = Reach("::", 5000, is_open=False)
+    assert reach.look_at(mesh()) is None and reach.look_at(mesh(link(HERE))) is None
+    again = link(FAR, up_since=6.0)
+    assert reach.look_at(mesh(link(FAR, up_since=0.0))) == UNCALLED_S
+    assert reach.uncalled(mesh(again), UNCALLED_S) is None, "the first one is gone"
+    assert reach.look_at(mesh(again)) == 6.0 + UNCALLED_S
+    assert reach.uncalled(mesh(again), 6.0 + UNCALLED_S) is not None
+    assert reach.look_at(mesh(again)) is None
+
+
+def test_who_was_called_for_a_moment_can_be_called() -> None:
+    reach = Reach("::", 5000, is_open=False)
+    assert reach.look_at(mesh(link(FAR), link(FAR, dialed=False))) is None
+    assert reach.uncalled(mesh(link(FAR)), 1000.0) is None
