@@ -16,7 +16,18 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from addresses import EVERYWHERE, Address, AddressBook, BadAddress, Known, parse_address, scope_of
+from addresses import (
+    EVERYWHERE,
+    PRIVATE,
+    THIS_MACHINE,
+    Address,
+    AddressBook,
+    BadAddress,
+    Known,
+    is_name,
+    parse_address,
+    scope_of,
+)
 
 NAME = "whereabouts.txt"
 MAX_FILE_BYTES = 4096  # a few addresses of at most 260 characters each
@@ -50,13 +61,23 @@ def save(folder: Path, own: Iterable[Address]) -> None:
 
 def for_invite(own: Iterable[Address], known: Iterable[Known]) -> tuple[Address, ...]:
     """The addresses of an invite: one's own, then of those that answered the ones that reach
-    furthest, the last ones first."""
-    answered = [each for each in known if each.answered and scope_of(each.address) is not None]
+    furthest, the last ones first. Those of this machine only where there is nothing else: on
+    another one they lead to nobody, or to somebody else."""
+    answered = [each for each in known if each.answered and _reaches(each.address)]
     answered.sort(key=lambda each: each.answered or "", reverse=True)
-    answered.sort(key=lambda each: scope_of(each.address) != EVERYWHERE)
-    others = [each.address for each in answered]
+    answered.sort(key=lambda each: _reaches(each.address) != EVERYWHERE)
     mine = dict.fromkeys(own)
-    return (*mine, *[each for each in dict.fromkeys(others) if each not in mine][:MAX_OTHERS])
+    others = [each.address for each in answered if each.address not in mine]
+    found = (*mine, *others[:MAX_OTHERS])
+    return tuple(each for each in found if scope_of(each) != THIS_MACHINE) or found
+
+
+def _reaches(address: Address) -> int | None:
+    """How far. A name that a person gave does so everywhere, and stays when its host moves; but one
+    without a dot is known in one network."""
+    if is_name(address):
+        return EVERYWHERE if "." in address.host else PRIVATE
+    return scope_of(address)
 
 
 def in_folders(folders: Iterable[Path]) -> tuple[Address, ...]:

@@ -203,6 +203,7 @@ def test_an_invite_leads_to_its_writer_and_to_who_answered_last_and_can_be_reach
     ]
     lines += [
         "10.0.0.1:1 answered=2026-12-01T00:00:00Z",
+        "nas:5000 answered=2026-12-01T00:00:00Z",
         "chat.example:5000 answered=2026-12-01T00:00:00Z",
         "9.9.9.100:1",
         f"{FAR} answered=2026-12-01T00:00:00Z",
@@ -210,8 +211,19 @@ def test_an_invite_leads_to_its_writer_and_to_who_answered_last_and_can_be_reach
     (tmp_path / "addresses.txt").write_text("\n".join(lines) + "\n")
     book.load()
     found = whereabouts.for_invite([FAR], book.entries())
-    assert list(map(str, found)) == [str(FAR), *told[:5:-1]]
+    assert list(map(str, found)) == [str(FAR), "chat.example:5000", *told[:6:-1]]
     whereabouts.save(tmp_path, [NEAR])
     found = whereabouts.in_folders([tmp_path])
-    assert list(map(str, found)) == [str(NEAR), str(FAR), *told[:6:-1]]
+    assert {*map(str, found)} == {str(NEAR), str(FAR), "chat.example:5000", told[8]}
     assert whereabouts.in_folders([]) == ()
+
+
+def test_an_invite_leads_to_this_very_machine_only_where_there_is_nowhere_else_to_go(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "addresses.txt").write_text(f"{FAR} answered=2026-12-01T00:00:00Z\n")
+    book = AddressBook(tmp_path / "addresses.txt")
+    book.load()
+    assert whereabouts.for_invite([HERE], []) == (HERE,)
+    assert whereabouts.for_invite([HERE], book.entries()) == (FAR,)
+    assert whereabouts.for_invite([NEAR, HERE], []) == (NEAR,)
