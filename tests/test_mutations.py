@@ -355,8 +355,8 @@ MUTATIONS = [
     Mutation(
         "an address that is not proven is told to nobody",
         "contacts.py",
-        "            elif contact.proven:\n                found.setdefault",
-        "            elif True:\n                found.setdefault",
+        "            if contact.proven and not contact.leads_to:",
+        "            if contact.member and not contact.leads_to:",
         1,
     ),
     Mutation(
@@ -585,8 +585,8 @@ MUTATIONS = [
     Mutation(
         "nobody greets twice",
         "mesh.py",
-        "if link.hello is not None or member is None or member == self.me or hello.version < 1:",
-        "if member is None or member == self.me or hello.version < 1:",
+        "if link.hello is not None or member is None or hello.version < 1:",
+        "if member is None or hello.version < 1:",
         4,
     ),
     Mutation(
