@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import identity
 import protocol
 from identity import Identity, Room, member_of, open_room
-from net import Failed, Gate, Secured
+from link import Failed, Gate, Secured
 from protocol import Entries, Fork, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
 from tests.processes import Crowd, Event, Process
 from tests.test_net import ROOM, Member, Pair, members

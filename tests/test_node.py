@@ -3,6 +3,7 @@ right what goes right, whole rooms show: test_rooms.py.)"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any, cast
@@ -59,6 +60,7 @@ class Bench:
         self.shown: list[events.Action] = []
         self.lines: list[Line] = []
         self.unreachable = False
+        self.asked: list[tuple[str, Callable[[list[str], str], None]]] = []
         opened = SimulatedJournal(Disk(), verify)
         self.node = Node(
             "me",
@@ -72,6 +74,7 @@ class Bench:
                 gate=gate_of(ME),
                 sign=partial(sign, ME),
                 dial=self._dial,
+                look_up=lambda host, done: self.asked.append((host, done)),
                 show=self.shown.append,
                 transcribe=lambda event, actions: self.told.append(event),
             ),
@@ -112,6 +115,19 @@ def test_a_dial_that_can_not_even_begin_is_a_link_that_has_ended() -> None:
     bench.node.learn([(ANN_AT, "you", None)])
     assert bench.told[-1] == events.LinkClosed(1, "network is unreachable")
     assert not bench.node.connections
+
+
+def test_a_name_is_looked_up_and_what_is_found_is_told_with_its_port() -> None:
+    bench = Bench()
+    home = ("zoe.example", 5000)
+    bench.node.learn([(home, "you", None)])
+    ((host, done),) = bench.asked
+    done(["10.0.0.7", "::7"], "")
+    found = (("10.0.0.7", 5000), ("::7", 5000))
+    assert host == "zoe.example" and events.NameLookedUp(home, found) in bench.told
+    assert len(bench.node.connections) == 2
+    done([], "no such host")
+    assert bench.told[-1] == events.NameLookedUp(home, (), "no such host")
 
 
 def test_a_link_that_takes_no_more_is_closed_by_its_fault() -> None:
