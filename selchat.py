@@ -571,7 +571,7 @@ def main(arguments: list[str] | None = None) -> int:
         except OSError:  # closed: else the next file that is opened would be taken for it
             os.open(os.devnull, os.O_RDWR)
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     args.peers = [peer for peer in (args.peer, *args.more_peers) if peer]
     args.data = Path(args.data) if args.data else None
     debug = None
