@@ -259,8 +259,9 @@ def _address_of(argument: str) -> Address | None:
 
 def _invite(user: User, argument: str) -> None:
     try:
-        line = user.invite()
-    except (RoomError, OSError) as error:
+        given = [addresses.parse_address(argument)] if argument else []
+        line = user.invite(*given)
+    except (BadAddress, RoomError, OSError) as error:
         user.output.error(str(error))
         return
     user.output.info([line])
@@ -454,7 +455,7 @@ COMMANDS = {
             completion.nothing),
         ("net", "/net", "what is right and what is wrong with the links, and why", _net,
             completion.nothing),
-        ("invite", "/invite", "a line to give to whoever is to join this room", _invite,
+        ("invite", "/invite [ADDRESS]", "a line to give to whoever is to join this room", _invite,
             completion.nothing),
         ("connect", "/connect ADDRESS", "link to PORT or HOST:PORT as well", _connect,
             completion.addresses),

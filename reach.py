@@ -7,8 +7,9 @@ The open room, whose secret is public, stays on this machine. In any other room,
 about addresses counts as far as the peer itself is away: who is found over the internet can send
 nobody into a home's network, and who is found there can send nobody to a port of this machine.
 
-A node learns where it is found: from peers that have called it there, from what they see of it when
-it calls them, and from its own end of a socket.
+A node learns where it is found from peers that have called it there, and from the addresses of its
+machine. At which host they see it when it calls them, they may say as they like: that is for people
+to read. Where it can be called there, they do so at once.
 
 Lives here: which addresses are ours, and which count. Never here: sockets, files, dialing.
 """
@@ -64,9 +65,7 @@ class Reach:
             found = [Address(self._host, self._port)]
         else:
             found = [Address(host, self._port) for host in local()]
-        links = list(mesh.members.values())
-        seen = [link.hello.seen for link in links if link.hello is not None]
-        found += [Address(host, self._port) for host in seen]
+        links = mesh.members.values()
         found.sort(key=lambda address: -(scope_of(address) or 0))
         proven = [Address(*link.finds_us) for link in links if link.finds_us is not None]
         counted = [each for each in (*proven, *found) if self.may_learn(each, None)]

@@ -388,6 +388,8 @@ def _text_in(path: str) -> str:
 def _first_invite(descriptor: int) -> str:
     """The first line, or as many as an invite was broken into. Byte by byte: what follows is what
     is said. (There is no loop yet that could wait instead.)"""
+    if os.isatty(descriptor):
+        os.write(2, b"selchat: paste the invite, and press Enter\n")
     data = bytearray()
     while len(data) < invite.MAX_TEXT_CHARACTERS:
         byte = os.read(descriptor, 1)
@@ -464,7 +466,11 @@ def _parser() -> _Parser:
         help="listen there (default 127.0.0.1; :: for all, in a room)")  # fmt: skip
     add("--room", metavar="NAME", type=_room,
         help="a room of your own, its secret made at first use and kept")  # fmt: skip
-    add("--invite", action="store_true", help="print an invite to that room, and end")
+    add(
+        "--invite",
+        action="store_true",
+        help="print an invite to that room, and end; each PEER is an address that it leads to",
+    )
     add("--data", metavar="DIR", help="where to keep everything of this user (default: "
         "$SELCHAT_DATA, else $XDG_DATA_HOME/selchat/<profile>)")  # fmt: skip
     add("--json", action="store_true", help="events as JSON lines on standard output")
@@ -536,8 +542,8 @@ def _print_invite(args: argparse.Namespace) -> int:
     import whereabouts
 
     kept = Folders(args.data)
-    found = whereabouts.in_folders(kept.in_use(args.room))
-    line = Rooms(kept.rooms).invite(args.room, found)
+    found = dict.fromkeys([*args.peers, *whereabouts.in_folders(kept.in_use(args.room))])
+    line = Rooms(kept.rooms).invite(args.room, [*found])
     os.write(1, f"{line}\n{_picture(line)}".encode())
     if not found:
         os.write(

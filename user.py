@@ -352,14 +352,14 @@ class User:
             count = len(found.messages)
             self.output.notice(f"only the last {count:,} posts: more are too much at once")
 
-    def invite(self) -> str:
-        """An invite to the room, with the addresses under which it is found now. Raises RoomError
-        in the open room, OSError."""
+    def invite(self, *addresses: Address) -> str:
+        """An invite to the room, with these addresses and those under which it is found now. Raises
+        RoomError in the open room, OSError."""
         if self._room_name is None:
             raise RoomError("the open room needs no invite: it is for everybody on this machine")
         own = self.reach.own(self.node.mesh, net.local_hosts)
-        found = whereabouts.for_invite(own, self.book.entries())
-        return Rooms(self.folders.rooms).invite(self._room_name, found)
+        found = dict.fromkeys([*addresses, *whereabouts.for_invite(own, self.book.entries())])
+        return Rooms(self.folders.rooms).invite(self._room_name, [*found])
 
     # ------------------------------------------------------------ the end
 

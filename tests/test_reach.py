@@ -77,22 +77,20 @@ def test_a_node_is_found_where_others_did_and_then_where_it_sees_itself_the_furt
 ):
     reach = Reach("::", 5000, is_open=False)
     found = link(FAR, finds_us=("9.9.9.9", 5000))
-    seen = link(FAR, seen="7.7.7.7")
-    assert reach.own(mesh(seen, found), lambda: ["192.168.1.9", "2a0a::9"]) == [
+    assert reach.own(mesh(link(FAR), found), lambda: ["192.168.1.9", "2a0a::9"]) == [
         Address("9.9.9.9", 5000),
         Address("2a0a::9", 5000),
-        Address("7.7.7.7", 5000),
         Address("192.168.1.9", 5000),
     ]
-    many = mesh(*(link(FAR, seen=f"7.7.7.{n}") for n in range(40)))
+    many = mesh(*(link(FAR, finds_us=(f"7.7.7.{n}", 5000)) for n in range(40)))
     assert len(reach.own(many, list)) == MAX_OWN
 
 
-def test_what_peers_say_of_us_is_no_address_that_nobody_could_call() -> None:
+def test_what_peers_merely_say_of_us_counts_for_nothing_and_what_nobody_can_call_neither() -> None:
     reach = Reach("::", 5000, is_open=False)
-    told = mesh(link(FAR, seen="chat.example"), link(FAR, seen=""), link(HERE, seen="127.0.0.1"))
-    assert reach.own(told, lambda: ["5.6.7.8"]) == [Address("5.6.7.8", 5000)]
-    assert reach.own(told, list) == [Address("127.0.0.1", 5000)], "all are on this machine"
+    told = mesh(link(FAR, seen="6.6.6.6"), link(FAR, finds_us=("chat.example", 5000)))
+    assert reach.own(told, lambda: ["5.6.7.8", "127.0.0.1"]) == [Address("5.6.7.8", 5000)]
+    assert reach.own(told, lambda: ["127.0.0.1"]) == [Address("127.0.0.1", 5000)]
 
 
 def test_who_listens_on_one_address_is_found_there() -> None:
