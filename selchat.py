@@ -389,7 +389,7 @@ def _first_invite(descriptor: int) -> str:
     """The first line, or as many as an invite was broken into. Byte by byte: what follows is what
     is said. (There is no loop yet that could wait instead.)"""
     if os.isatty(descriptor):
-        os.write(2, b"selchat: paste the invite, and press Enter\n")
+        os.write(2, b"paste the invite here, and press Enter:\n")
     data = bytearray()
     while len(data) < invite.MAX_TEXT_CHARACTERS:
         byte = os.read(descriptor, 1)

@@ -22,6 +22,7 @@ from tests.gathering import (
     report,
 )
 from tests.internet import Line
+from tests.processes import TerminalProcess
 
 NOBODYS_ADDRESS = "5.6.99.2"  # what is sent there is lost
 ROUTER_FORGETS_S = 8  # more than a link is silent (PING_S of mesh.py) and a busy machine late
@@ -75,6 +76,32 @@ def test_two_homes_talk_through_a_host_that_both_can_reach(room: Gathering) -> N
     )
     room.end()
     report("two homes, one host", first_post_s=round(begun_s, 2), posts=len(ada.said + bob.said))
+
+
+def test_invite_that_is_copied_from_a_screen_and_pasted_at_another_leads_into_the_room(
+    room: Gathering,
+) -> None:
+    host, home = room.internet.host("host", "46"), room.internet.home("ada")
+    crowd = room.crowd
+
+    def wait_for(seen: str, process: TerminalProcess) -> None:
+        crowd.wait(lambda: any(seen in row for row in process.rows), f"it shows {seen}")
+
+    options = ("--room", "attic", "--host", "::")
+    cyd = crowd.start_on_terminal(PORT, 0, "cyd", *options, inside=host.inside)
+    wait_for("cyd ›", cyd)
+    cyd.write("/invite\r")
+    wait_for("who has this line", cyd)
+    rows = cyd.rows
+    begin = next(n for n, row in enumerate(rows) if row.startswith("selchat1"))
+    end = next(n for n, row in enumerate(rows) if "who has this line" in row)
+    assert end > begin + 1, "it has more than a row"
+    ada = crowd.start_on_terminal(0, "-", "ada", inside=home.inside)
+    wait_for("paste the invite here", ada)
+    ada.write("\n".join(rows[begin:end]) + "\n")
+    wait_for("cyd joined", ada)
+    ada.write("hello from home\r")
+    wait_for("ada: hello from home", cyd)
 
 
 def test_second_host_that_is_known_by_hearsay_takes_over_when_the_first_one_dies(
