@@ -107,7 +107,9 @@ def _linked(facts: NetFacts) -> list[str]:
     if not facts.peers:
         return [_alone(facts)]
     trips = [peer.round_trip_s for peer in facts.peers if peer.round_trip_s is not None]
-    away = f"; a round trip takes up to {span(max(trips))}" if trips else ""
+    longest = span(max(trips, default=0.0))
+    up_to = "" if longest.startswith("under") else "up to "
+    away = f"; a round trip takes {up_to}{longest}" if trips else ""
     said = [f"linked to {_listed(peer.label for peer in facts.peers)}{away}"]
     unanswered = [peer.label for peer in facts.peers if peer.round_trip_s is None]
     if unanswered:
@@ -134,12 +136,22 @@ def _reachable(facts: NetFacts) -> list[str]:
         return [f"others can link to you at {where}: {_listed(found)} did"]
     if facts.was_called:
         return [f"others can link to you at {at}: you were called"]
+    if _is_here(facts.host) and not all(_is_here(peer.address[0]) for peer in facts.peers):
+        return [
+            f"nobody on other machines can link to you: this node listens on {at} only; started "
+            "with --host :: it can be called where no router or firewall is in the way"
+        ]
     if facts.peers:
         return [
             f"nobody has linked to you at {at} yet, all links go out from here: either nobody "
             f"has tried, or a router or firewall keeps them out{_seen(facts.peers)}"
         ]
     return [f"listening on {at}; nobody has called yet"]
+
+
+def _is_here(host: str) -> bool:
+    """Whether it is this machine for itself."""
+    return host.startswith("127.") or host == "::1"
 
 
 def _seen(peers: tuple[PeerFacts, ...]) -> str:
@@ -174,6 +186,8 @@ def _dial(dial: DialFacts) -> str:
 
 
 def _meaning(dial: DialFacts) -> str:
+    if ":" in dial.address[0] and "network is unreachable" in dial.failure.lower():
+        return "no way leads there; this machine may have no IPv6, which is fine if you are linked"
     for part, meaning in _MEANINGS:
         if part in dial.failure.lower():
             return meaning.format(has=f"has {dial.label}" if dial.label else "has it")

@@ -47,6 +47,11 @@ def test_a_node_with_which_all_is_well_hears_just_that() -> None:
     ]
 
 
+def test_a_round_trip_too_short_to_tell_is_said_to_be_that() -> None:
+    near = net(peer(round_trip_s=0.0001))
+    assert said_by(near, "linked to ann") == "linked to ann; a round trip takes under 1 ms"
+
+
 def test_who_is_linked_to_many_hears_a_few_names_and_a_number() -> None:
     facts = net(*(peer(f"p{number}") for number in range(9)))
     assert diagnose(facts)[0].startswith("linked to p0, p1, p2, p3, p4 and 4 more;")
@@ -86,6 +91,19 @@ def test_whether_anybody_can_link_to_us() -> None:
     there = net(peer(finds_us=("5.6.7.8", 5000)), peer("bob"), host="::")
     assert said_by(there, "can link") == "others can link to you at 5.6.7.8:5000: ann did"
     assert "[::1]:5000" in said_by(net(host="::1"), "others can link to you")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_who_listens_on_this_machine_only_hears_that_no_other_machine_can_call(host: str) -> None:
+    far = net(peer(), peer("bob", address=("5.6.7.8", 5000)), was_called=False, host=host)
+    assert "this node listens on " in said_by(far, "nobody on other machines can link to you")
+    for facts in (far._replace(host="::"), net(peer(), was_called=False, host=host)):
+        assert said_by(facts, "nobody has linked to you at")
+
+
+def test_an_ipv6_address_that_no_way_leads_to_is_no_fault_of_the_network() -> None:
+    failed = dial(address=("2a0a::1", 5000), failure="network is unreachable")
+    assert "may have no IPv6" in said_by(net(peer(), dials=(failed,)), "2a0a::1")
 
 
 # ---------------------------------------------------------------- dials

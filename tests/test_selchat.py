@@ -593,7 +593,7 @@ def test_who_and_peers_and_net_tell_of_the_members_and_the_links(crowd: Crowd) -
     assert re.fullmatch(r"(under 1|\d+) ms", trip) and re.fullmatch("just now|.+ ago", heard)
     assert re.fullmatch(r"[\d.]+ (B|KiB) / [\d.]+ (B|KiB)", size)
     assert row_of(told(friend, "/peers", "round trip"), "hub")[3] == "we called"
-    net = told(hub, "/net", "linked to friend; a round trip takes up to ")
+    net = told(hub, "/net", "linked to friend; a round trip takes ")
     assert f"others can link to you at 127.0.0.1:{hub.port}" in net
     leave(friend)
     leave_at_once(hub)
