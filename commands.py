@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import addresses
 import completion
 import facts
+import invite
 import qr
 import search
 import verifying
@@ -81,13 +82,18 @@ def _help(user: User, argument: str) -> None:
 # ---------------------------------------------------------------- members
 
 
+def _shown(text: str) -> str:
+    """What was mistyped, to be told; an invite, which may be anywhere by mistake, is not."""
+    return invite.hide(text)[:SHOWN_CHARACTERS]
+
+
 def _the_member(user: User, name: str, command: str) -> bytes | None:
     """The one who is called so; says so if there is none, or more than one, or it is us."""
     members = user.roster.find(name)
     if not name:
         _wrong(user, command)
     elif not members:
-        user.output.error(f"nobody here is called {name[:SHOWN_CHARACTERS]}; /who lists who is")
+        user.output.error(f"nobody here is called {_shown(name)}; /who lists who is")
     elif len(members) > 1:
         ids = sorted(member.hex() for member in members)
         digits = max(ID_DIGITS, *(digits_apart(one, other) for one, other in pairwise(ids)))
@@ -170,9 +176,7 @@ def _unhide(user: User, argument: str) -> None:
     if members:
         user.save_settings()
     else:
-        user.output.error(
-            f"nobody called {argument[:SHOWN_CHARACTERS]} is hidden; /unhide lists who is"
-        )
+        user.output.error(f"nobody called {_shown(argument)} is hidden; /unhide lists who is")
 
 
 def _verify(user: User, argument: str) -> None:
@@ -311,7 +315,7 @@ def _history(user: User, argument: str) -> None:
     if name is not None:
         authors = frozenset(user.roster.find(name.strip()))
         if not authors:
-            user.output.error(f"nobody here is called {name.strip()[:SHOWN_CHARACTERS]}")
+            user.output.error(f"nobody here is called {_shown(name.strip())}")
             return
     if since is not None:
         try:
@@ -504,7 +508,7 @@ def _unknown(name: str) -> str:
         hint = "did you mean " + " or ".join(f"/{command}" for command in near) + "?"
     else:
         hint = "/help lists them, and a post that begins with / is typed with //"
-    return f"there is no command /{name[:SHOWN_CHARACTERS]}; {hint}"
+    return f"there is no command /{_shown(name)}; {hint}"
 
 
 def complete(user: User, before: str) -> completion.Candidates:

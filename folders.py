@@ -88,17 +88,21 @@ def make(folder: Path) -> None:
     folder.chmod(0o700)  # a umask may have taken rights away from us, too
 
 
-def exposed(folder: Path) -> list[str]:
-    """A complaint if others than their owner may get at the folder or the files in it."""
-    found = []
-    for path in [folder, *sorted(folder.iterdir())[:MAX_FILES]]:
-        mode = path.stat(follow_symlinks=False).st_mode
-        if mode & OTHERS and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            found.append(path)
+def exposed(*folders: Path) -> list[str]:
+    """A complaint if others than their owner may get at these folders or what is in them."""
+    found: dict[Path, Path] = {}  # in which folder
+    for folder in folders:
+        for path in [folder, *sorted(folder.iterdir())[:MAX_FILES]]:
+            mode = path.stat(follow_symlinks=False).st_mode
+            if mode & OTHERS and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                found[path] = folder
     if not found:
         return []
+    import shlex  # with 3 ms that hardly any start needs
+
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    where = " ".join(shlex.quote(str(folder)) for folder in dict.fromkeys(found.values()))
     return [
-        f"others on this machine may read {found[0]}{more}, which is nobody else's business: "
-        f"chmod -R go= {folder}"
+        f"others on this machine may read {next(iter(found))}{more}, which is nobody else's "
+        f"business: chmod -R go= {where}"
     ]

@@ -64,6 +64,9 @@ _LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # those of str
 _QUOTE_MARKS = ">|\u2502"  # of mails; and the frame around a window in a terminal
 _GOES_ON = "=-\u2010\\|\u2502"  # quoted-printable, hyphens, a shell's backslash, that frame
 
+# What may be a piece of one: no word has so many letters, and half of that tells no secret.
+_PIECE = re.compile("[A-Za-z2-7]{32,}")
+
 _COPY = "copy it again, whole, or ask for a new one"
 
 
@@ -151,6 +154,11 @@ def read_peer(text: str) -> Address | Invite:
         "that is no address, and if it was an invite, it is damaged at its start: one begins with "
         f"{PREFIX}; {_COPY}"
     )
+
+
+def hide(text: str) -> str:
+    """A text that quotes what somebody typed, without an invite or a piece of one in it."""
+    return _PIECE.sub("...", text)
 
 
 def _without_mangling(text: str) -> str:

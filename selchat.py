@@ -350,8 +350,8 @@ def _size() -> tuple[int, int]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line that says what is wrong and what to do."""
-        sign = signs_on_stderr().error
-        self.exit(WRONG_USAGE, f"{sign}{harmless(message)}; see selchat.py --help\n")
+        sign, said = signs_on_stderr().error, harmless(invite.hide(message))
+        self.exit(WRONG_USAGE, f"{sign}{said}; see selchat.py --help\n")
 
 
 def _port(text: str) -> int:
@@ -359,6 +359,10 @@ def _port(text: str) -> int:
         port = int(text)
         if port == 0 or 1024 <= port <= 65535:
             return port
+    if invite.is_invite(text):
+        raise argparse.ArgumentTypeError(
+            "an invite comes second: selchat.py 0 INVITE (0 is for any free port to listen on)"
+        )
     raise argparse.ArgumentTypeError(
         f"{text[:40]!a} is no port to listen on: take 1024 to 65535, or 0 for any free one"
     )
@@ -510,31 +514,31 @@ def _join(args: argparse.Namespace) -> None:
     """Takes the invites among the peers: keeps the room's secret, and goes to its addresses. Raises
     RoomError, OSError."""
     kept = Rooms(Folders(args.data).rooms)
-    for peer in args.peers:
-        if isinstance(peer, Invite):
-            args.room = kept.join(peer, args.room).name
+    for each in args.invites:
+        args.room = kept.join(each, args.room).name
     given = (peer.addresses if isinstance(peer, Invite) else (peer,) for peer in args.peers)
-    args.peers = [address for each in given for address in each]
+    args.peers = [address for some in given for address in some]
 
 
 def _hide_invites(args: argparse.Namespace) -> None:
     """Whoever can list processes could read an invite from our command line. So selchat goes on
     with another one, now that the room is kept: returns only where it can't."""
-    shown = [*map(_without_invite, sys.orig_argv)]
-    if shown != sys.orig_argv:
+    given = sys.argv[1:]
+    shown = [_without_invite(word, args.invites) for word in given]
+    if shown != given:
+        before = sys.orig_argv[: len(sys.orig_argv) - len(given)]
         peers = (f"--peer={address}" for address in args.peers)
         with contextlib.suppress(OSError):  # no memory: the invite stays to be seen
-            os.execv(sys.executable, [*shown, f"--room={args.room}", *peers])
+            os.execv(sys.executable, [*before, f"--room={args.room}", *peers, *shown])
 
 
-def _without_invite(word: str) -> str:
-    option, equals, value = word.partition("=")
-    hidden = f"{option}=0" if equals else "0"
+def _without_invite(word: str, invites: list[Invite]) -> str:
+    option = "--peer=" if word.startswith("--peer=") else ""
     try:
-        invite.read(value if equals else word)
+        found = invite.read(word.removeprefix(option))
     except BadInvite:
         return word
-    return hidden
+    return f"{option}0" if found in invites else word
 
 
 def _print_invite(args: argparse.Namespace) -> int:
@@ -564,6 +568,11 @@ def _picture(line: str) -> str:
     return "".join(f"{painted.text(look.figure(row))}\n" for row in rows)
 
 
+def _private(path: str, flags: int) -> int:
+    """Opens a file that, if it is new, is its owner's alone: it tells who talks to whom."""
+    return os.open(path, flags, 0o600)
+
+
 def _make_user(args: argparse.Namespace, debug: IO[str] | None) -> User:
     name = login_name() if args.name is None else args.name
     return User(args.host, args.port, name, data=args.data, room=args.room, debug=debug)
@@ -579,6 +588,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_intermixed_args(arguments)
     args.peers = [peer for peer in (args.peer, *args.more_peers) if peer]
+    args.invites = [peer for peer in args.peers if isinstance(peer, Invite)]
     args.data = Path(args.data) if args.data else None
     debug = None
     try:
@@ -589,7 +599,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments is None:
             _hide_invites(args)
         if args.debug:
-            debug = open(args.debug, "w", encoding="utf-8", errors="replace")
+            debug = open(args.debug, "w", encoding="utf-8", errors="replace", opener=_private)
         return Session(_make_user(args, debug), args).run()
     except (StartError, RoomError, BadAddress, JournalError) as error:
         text = str(error)
@@ -599,7 +609,8 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             with contextlib.suppress(OSError):  # a full disk: that was said already
                 debug.close()
-    os.write(2, f"{signs_on_stderr().error}{harmless(text)}\n".encode(errors="replace"))
+    said = harmless(invite.hide(text))
+    os.write(2, f"{signs_on_stderr().error}{said}\n".encode(errors="replace"))
     return FAILED
 
 

@@ -145,7 +145,8 @@ class User:
             self.settings = Settings(folder / "settings.json")
             self._complain(self.settings.load())
             self._typed_file = Typed(folder / "typed.jsonl")
-            self._complain(folders.exposed(folder))
+            rooms = [self.folders.rooms] if self._room_name is not None else []
+            self._complain(folders.exposed(folder, *rooms))
             own = self._identity.member.hex()
             self.acquaintances = acquaintances.Acquaintances(folder / "members.json", own)
             self._complain(self.acquaintances.load())

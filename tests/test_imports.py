@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "export",
         "facts",
         "feed",
+        "invite",
         "qr",
         "rooms",
         "search",

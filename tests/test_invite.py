@@ -333,6 +333,14 @@ def test_what_was_meant_as_an_invite_is_one_though_it_is_broken(text: str) -> No
     assert "invite is" in refusal(text)
 
 
+@pytest.mark.parametrize("line", [SMALLEST_LINE, FULL_LINE, FULL_LINE.upper(), FULL_LINE[9:80]])
+def test_what_quotes_an_invite_can_be_shown_without_it(line: str) -> None:
+    hidden = invite.hide(f"'{line}' is no port, and {line}: no file")
+    assert hidden.endswith("...: no file") and "...' is no port, and " in hidden
+    assert all(line[at : at + 8] not in hidden for at in range(9, len(line) - 8))
+    assert invite.hide("no such word") == "no such word"
+
+
 # Bounds
 
 
