@@ -246,13 +246,14 @@ class Signs(NamedTuple):
     """What lines of each kind begin with on stderr."""
 
     notice: str
+    warning: str
     error: str
     info: str
 
 
-STDERR_SIGNS = Signs(notice="selchat: ", error="selchat: ", info="")
+STDERR_SIGNS = Signs("selchat: ", "selchat: WARNING: ", "selchat: ", "")
 # The journal of systemd takes the number for a priority (sd-daemon(3)), and adds the name.
-JOURNAL_SIGNS = Signs(notice="<6>", error="<3>", info="<6>")
+JOURNAL_SIGNS = Signs(notice="<6>", warning="<4>", error="<3>", info="<6>")
 
 
 class PlainOutput(Readable):
@@ -285,7 +286,7 @@ class PlainOutput(Readable):
         self._notices.append(f"{self._signs.notice}{harmless(text)}\n")
 
     def warning(self, text: str) -> None:
-        self.notice(f"WARNING: {text}")
+        self._notices.append(f"{self._signs.warning}{harmless(text)}\n")
 
     def error(self, text: str) -> None:
         self._notices.append(f"{self._signs.error}{harmless(text)}\n")

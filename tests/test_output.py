@@ -143,6 +143,7 @@ def test_the_journal_is_told_how_urgent_each_line_is_and_by_nobody_else() -> Non
     output = PlainOutput(written.append, written.append, utc, Names(), JOURNAL_SIGNS)
     output.ready(ALICE, "me", "127.0.0.1:5000", "open")
     output.error("the disk is full\n<0>no")
+    output.warning("<0>another key")
     output.info(["<0>one", "two"])
     output.link("up", BOB, "<0>bob", "127.0.0.1:6000")
     output.message(post("hi\n<0>no"))
@@ -151,6 +152,7 @@ def test_the_journal_is_told_how_urgent_each_line_is_and_by_nobody_else() -> Non
         "08:43:00 bob: hi\n    <0>no\n",
         "<6>listening on 127.0.0.1:5000 as me (id a1a1a1a1)\n"
         "<3>the disk is full␊<0>no\n"
+        "<4><0>another key\n"
         "<6><0>one\n"
         "<6>two\n"
         "<6><0>bob joined (127.0.0.1:6000)\n",
