@@ -3,8 +3,12 @@ what happens to a journal. Real processes."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +16,12 @@ from subprocess import DEVNULL
 
 import pytest
 
+import invite
 from tests.processes import SELCHAT, Crowd, Process, free_ports
 
 # Its stderr, as systemd tells of it (systemd.exec(5)).
 JOURNAL = 'JOURNAL_STREAM=$(stat --dereference --format=%d:%i /proc/self/fd/2) exec "$@"'
+UNIT = Path(__file__).resolve().parent.parent / "contrib" / "selchat.service"
 NOT_DIALED_S = 2.0  # what failed once is dialed again within 0.5 s, and then within 1 s
 
 
@@ -126,6 +132,36 @@ def test_the_journal_of_systemd_gets_the_urgency_of_each_line(crowd: Crowd) -> N
     one.signal(signal.SIGTERM)
     assert one.wait_end() == 0
     assert one.error_lines[-1] == "<6>stopped" and one.lines == []
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_the_unit_starts_a_member_whose_log_tells_who_comes_and_not_what_is_said(
+    crowd: Crowd,
+) -> None:
+    ann = crowd.start(0, 0, "ann", "--room", "garden", data="ann").wait_ready()
+    [line] = crowd.run("--room", "garden", "--invite", data="ann", json=False).lines
+    nowhere = invite.write(invite.read(line)._replace(addresses=()))
+    (crowd.folder / "invite").write_text(f"{line}\n")
+    [port] = free_ports(1)
+    [unit] = re.findall("^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
+    unit = unit.replace("%S", str(crowd.folder)).replace("%d", str(crowd.folder))
+    _, _, *arguments = shlex.split(unit.replace(" 5000 ", f" {port} "))
+    # All that systemd gives it; it is nobody in particular, and has no home.
+    environment = ["env", "-i", f"PATH={os.defpath}", "HOME=/", "LANG=C.UTF-8"]
+    shell = [*environment, "/bin/sh", "-c", JOURNAL, "sh", sys.executable, str(SELCHAT)]
+    keeper = crowd.start(*arguments, command=shell, stdin=DEVNULL)
+    crowd.wait(lambda: "<6>ann joined" in keeper.stderr.decode(), "the keeper is linked")
+    assert keeper.error_lines[0].startswith(f"<6>listening on [::]:{port} as keeper")
+    for host in ("127.0.0.1", "[::1]"):
+        guest = crowd.start(0, nowhere, "guest", f"--peer={host}:{port}").wait_ready()
+        crowd.wait(lambda guest=guest: guest.linked(), host)  # type: ignore[misc]
+    ann.say("what nobody's log shall hold")
+    crowd.wait(lambda: b"what nobody's" in keeper.stdout, "it has it")
+    assert b"what nobody's" not in keeper.stderr
+    assert all(re.match("<[346]>", line) for line in keeper.error_lines)
+    keeper.signal(signal.SIGTERM)
+    assert keeper.wait_end() == 0
+    assert stat.S_IMODE((crowd.folder / "selchat").stat().st_mode) == 0o700
 
 
 def test_a_variable_that_tells_of_another_file_is_no_journal(crowd: Crowd) -> None:
