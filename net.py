@@ -259,6 +259,13 @@ class Connection:
         self._socket.close()
 
 
+def wait_to_read(descriptor: int) -> None:
+    """Waits for what there is to read, or its end, without a loop: before there is one."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll()
+
+
 class Outlet:
     """Text out to a descriptor that may stand still (a pager, a stopped terminal), without
     ever waiting for it. Its owner looks at `full`, and keeps what else there is to itself."""

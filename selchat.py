@@ -375,7 +375,10 @@ def _peer(text: str) -> Address | Invite | None:
         return None
     try:
         if text == "-":
-            return invite.read_peer(_first_invite(0))
+            text = _first_invite(0)
+            if not text:
+                raise argparse.ArgumentTypeError("standard input ended before an invite came")
+            return invite.read_peer(text)
         return invite.read_peer(_text_in(text[1:]) if text.startswith("@") else text)
     except (BadAddress, BadInvite) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
@@ -396,7 +399,13 @@ def _first_invite(descriptor: int) -> str:
         os.write(2, b"paste the invite here, and press Enter:\n")
     data = bytearray()
     while len(data) < invite.MAX_TEXT_CHARACTERS:
-        byte = os.read(descriptor, 1)
+        try:
+            byte = os.read(descriptor, 1)
+        except BlockingIOError:
+            net.wait_to_read(descriptor)
+            continue
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"standard input: {error.strerror}") from None
         data += byte
         if not byte or byte == b"\n":
             text = data.decode(errors="replace").strip()
