@@ -73,6 +73,9 @@ EXPLORE_S = 60.0
 PROOF_TRIES = 4
 # So is one that others only told of; it may be a lie. Its dials take a minute in all.
 HEARSAY_TRIES = 8
+# That an address does not answer is not said again if the user names it again within this time, as
+# the address book and a command line do at a start.
+SAID_S = 5.0
 MAX_ADDRESSES = 1024  # as many as the address book keeps
 NEVER = float("inf")
 TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
@@ -152,7 +155,8 @@ class Contacts:
         if contact is not None:
             if contact.named and contact.link is None:
                 contact.proven = False  # a person may know better who is there now
-            contact.failures, contact.said = 0, False
+            contact.failures = 0
+            contact.said = contact.said and now < contact.failed_at + SAID_S
             contact.answered = contact.answered or member is not None
             self._want(contact, now)
             # Of a whole book, read at the start, what can't be begun at once is not looked at.
@@ -347,8 +351,16 @@ class Contacts:
     def _say_failed(self, contact: Contact, reason: str) -> None:
         if contact.named and not contact.answered and not contact.said:
             contact.said = True
-            text = f"{show(contact.address)} does not answer yet ({reason}); trying on"
-            self._do(ShowNotice(text))
+            if not self._is_another_family(contact, reason):
+                text = f"{show(contact.address)} does not answer yet ({reason}); trying on"
+                self._do(ShowNotice(text))
+
+    def _is_another_family(self, contact: Contact, reason: str) -> bool:
+        """Whether it fails because we have no IPv6, while the user named others, by IPv4: of a host
+        with both an invite tells both."""
+        if ":" not in contact.address[0] or reason != "network is unreachable":
+            return False
+        return any(other.named and ":" not in other.address[0] for other in self.known.values())
 
     def _try_later(self, contact: Contact, now: float) -> None:
         cap = BACKOFF_OTHERS_S

@@ -36,6 +36,10 @@ class Rooms:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def has(self, name: str) -> bool:
+        """Whether there is a room of this name already."""
+        return self._path(name).exists()
+
     def open(self, name: str) -> Room:
         """The room of this name, made now if there is none. Raises RoomError, OSError."""
         return Room(checked_name(name), self._secret_of(name))

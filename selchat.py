@@ -556,12 +556,13 @@ def _print_invite(args: argparse.Namespace) -> int:
 
     kept = Folders(args.data)
     found = dict.fromkeys([*args.peers, *whereabouts.in_folders(kept.in_use(args.room))])
+    is_new = not Rooms(kept.rooms).has(args.room)
     line = Rooms(kept.rooms).invite(args.room, [*found])
     os.write(1, f"{line}\n{_picture(line)}".encode())
-    if not found:
-        os.write(
-            2, b"selchat: nobody of the room has been up here yet, so it leads to no address\n"
-        )
+    if is_new or not found:
+        why = "this room is new" if is_new else "nobody of this room has been up here yet"
+        leads = "" if found else ", so the invite leads to no address"
+        os.write(2, f"{signs_on_stderr().notice}{why}{leads}\n".encode())
     return DONE
 
 

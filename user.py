@@ -111,6 +111,7 @@ class User:
         self.room = identity.open_room()
         self.folders = Folders(data)
         self._room_name = room
+        self._is_new = False  # whether this run has made the room
         self._debug = debug
         self._random = SystemRandom()
         self._server: door.Listener | None = None
@@ -131,7 +132,9 @@ class User:
     def _open_data(self) -> None:
         try:
             if self._room_name is not None:
-                self.room = Rooms(self.folders.rooms).open(self._room_name)
+                kept = Rooms(self.folders.rooms)
+                self._is_new = not kept.has(self._room_name)
+                self.room = kept.open(self._room_name)
             self._folder = folder = self._open_folder()
             self._identity = identity.Identity(folder, self.room)
             self._gate = Gate(
@@ -219,6 +222,8 @@ class User:
         self._save_book()
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
+        if self._is_new:
+            self.output.notice("this room is new: others get in with an /invite")
 
     def accept_connection(self) -> None:
         """Takes in the callers that wait at the listening socket."""

@@ -465,3 +465,41 @@ def test_who_is_alone_forgets_nobody_for_it_may_be_alone_because_its_network_is_
     book.learn(ZOE_AT, "link", ZOE, 0.0)
     failed_for_a_day(book, ZOE_AT)
     assert book.known[ZOE_AT].next_try is not None
+
+
+# What is said
+
+
+def notices(book: Book) -> list[str]:
+    said = [action.text for action in book.done if isinstance(action, ShowNotice)]
+    book.done.clear()
+    return said
+
+
+def test_that_an_address_does_not_answer_is_said_once_though_it_is_named_twice_at_the_start() -> (
+    None
+):
+    book = Book(max_links=3)
+    for at in (0.0, 1.0):
+        book.learn(BOB_AT, "you", None, at)
+        book.failed(BOB_AT, "connection refused", at, reached=False)
+    assert len(notices(book)) == 1
+    book.learn(BOB_AT, "you", None, 100.0)
+    book.failed(BOB_AT, "connection refused", 100.0, reached=False)
+    assert len(notices(book)) == 1, "who asks again is told again"
+
+
+def test_who_has_no_ipv6_hears_of_that_only_if_nothing_else_is_named() -> None:
+    book = Book(max_links=3)
+    six = ("2a0a::1", 5000)
+    book.learn(six, "you", None, 0.0)
+    book.failed(six, "network is unreachable", 0.0, reached=False)
+    assert notices(book) == [
+        "[2a0a::1]:5000 does not answer yet (network is unreachable); trying on"
+    ]
+    book.learn(BOB_AT, "you", None, 10.0)
+    book.learn(six, "you", None, 10.0)
+    book.failed(six, "network is unreachable", 10.0, reached=False)
+    assert notices(book) == []
+    book.failed(BOB_AT, "network is unreachable", 10.0, reached=False)
+    assert len(notices(book)) == 1
