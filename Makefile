@@ -26,7 +26,7 @@ covered = import json, sys; f = json.load(sys.stdin)["files"]; \
 
 coverage: .venv/.ready-dev ## what the unit tests of mesh, journal and links run, by branches
 	@$(PY) -m coverage run -m pytest tests/test_protocol.py tests/test_mesh.py tests/test_contacts.py \
-		tests/test_journal.py tests/test_net.py tests/test_node.py
+		tests/test_journal.py tests/test_net.py tests/test_door.py tests/test_node.py
 	@$(PY) -m coverage report
 	@$(PY) -m coverage json -q -o - | $(PY) -c '$(covered)'
 

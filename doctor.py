@@ -37,6 +37,8 @@ _MEANINGS = (
     ("permission denied", "this machine does not allow that; a firewall of its own?"),
     ("full", "it is linked to as many as it can; others lead to it, or ask later"),
     ("its user has ended the link", "its user does not want this link"),
+    ("refused the knock", "it does not know our room; an invite of another one?"),
+    ("hung up before the knock", "it hung up at once; too busy, or no selchat at all"),
     ("closed without a goodbye", "it hung up; another room, or no selchat at all"),
     ("connection reset", "it hung up; another room, or no selchat at all"),
     ("broken pipe", "it hung up; another room, or no selchat at all"),

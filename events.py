@@ -83,6 +83,14 @@ class LinkClosed(NamedTuple):
     fault: bool = False
 
 
+class CallersRefused(NamedTuple):
+    """So many callers were no members; one of them called from `address`."""
+
+    address: Address
+    reason: str
+    callers: int
+
+
 class RunStored(NamedTuple):
     """The journal holds `log` up to `seq`, an entry with this mark; it came over `link`
     (None: we wrote it)."""
@@ -184,6 +192,7 @@ Event = (
     | LinkHeard
     | LinkDrained
     | LinkClosed
+    | CallersRefused
     | RunStored
     | RunRefused
     | RunParted

@@ -72,8 +72,7 @@ class Link:
         self._challenge = challenge
         self._knocking: bytearray | None = bytearray()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = gate.dialing if dialed else gate.accepting
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=not dialed)
+        self._tls: ssl.SSLObject  # from the knock on
         self._secured = False
         self._frames = protocol.Frames()
         self._arriving: Iterator[Message] | None = None  # of a record that is decrypted
@@ -82,6 +81,11 @@ class Link:
         self._cipher = bytearray(challenge)  # not yet taken by the socket
         self.queued_bytes = len(challenge)
         self.received_bytes = self.sent_bytes = 0  # as they went through the socket
+
+    @property
+    def knocked(self) -> bool:
+        """Whether the knock was given, and was right."""
+        return self._knocking is None
 
     @property
     def clogged(self) -> bool:
@@ -114,6 +118,14 @@ class Link:
             events.append(Failed(f"TLS: {reason}", fault=True))
         return events
 
+    def ended(self, reason: str) -> Failed:
+        """What it means that no more bytes come. `reason`: as the socket has it."""
+        if self._dialed and self.received_bytes == protocol.CHALLENGE_BYTES:
+            reason = "refused the knock: another room?"
+        elif self._dialed and self.received_bytes < protocol.CHALLENGE_BYTES:
+            reason = "hung up before the knock"
+        return Failed(reason)
+
     def _knock(self, got: bytearray, data: bytes) -> bytes:
         """The way in up to TLS; returns what belongs to TLS already."""
         size = protocol.CHALLENGE_BYTES if self._dialed else protocol.KNOCK_BYTES
@@ -126,6 +138,9 @@ class Link:
         elif not self._gate.is_knock(self._challenge, bytes(got)):
             raise RemoteError("no knock of this room")
         self._knocking = None
+        context = self._gate.dialing if self._dialed else self._gate.accepting
+        bios = self._incoming, self._outgoing
+        self._tls = context.wrap_bio(*bios, server_side=not self._dialed)
         return data[missing:]
 
     def _decrypt(self, events: list[Secured | Failed | Message], everything: bool) -> None:

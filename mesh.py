@@ -51,6 +51,7 @@ from events import (
     Address,
     AddressDeleted,
     AddressLearned,
+    CallersRefused,
     CloseLink,
     DisconnectAsked,
     EntriesSent,
@@ -114,8 +115,8 @@ MAX_LINKS_FACTOR = 3
 EAGER = 8
 # Ten times what a handshake takes over a slow satellite link.
 HANDSHAKE_S = 10.0
-# Half-open links from outside. A full one makes room by dropping its oldest, so a crowd
-# of strangers never locks a member out for longer than it takes to knock.
+# Half-open links of callers that have knocked: these hold the secret. (Others wait at the door.)
+# A full one makes room by dropping its oldest.
 MAX_OPENING = 64
 # A link over which no message came is asked each PING_S; one over which not a byte came is
 # dead at DEAD_S: within the 15 s promised. (A long message over a slow line takes longer.)
@@ -312,7 +313,7 @@ class Mesh:
             return
         opening = [other for other in self.links.values() if not (other.dialed or other.up)]
         if len(opening) > MAX_OPENING:
-            self._stranger(opening[0], "too many at once")
+            self._strangers_came(opening[0].address, "too many at once")
             self._close(opening[0])
 
     def _link_secured(self, event: LinkSecured) -> None:
@@ -546,7 +547,7 @@ class Mesh:
             return
         was_up = link.up
         if not was_up and not link.dialed and (event.fault or link.member is None):
-            self._stranger(link, event.reason)
+            self._strangers_came(link.address, event.reason)
         self._gone(link, event.reason)
         if link.dialed and not was_up:
             reached = link.member is not None
@@ -562,11 +563,15 @@ class Mesh:
         if link.dialed and not was_up:
             self.contacts.failed(link.address, reason, self._now, reached=link.member is not None)
 
-    def _stranger(self, link: Link, reason: str) -> None:
-        self._strangers += 1
+    def _callers_refused(self, event: CallersRefused) -> None:
+        self._strangers_came(event.address, event.reason, event.callers)
+
+    def _strangers_came(self, address: Address, reason: str, count: int = 1) -> None:
+        """`address`, `reason`: of one of them."""
+        self._strangers += count
         if self._now >= self._strangers_at + STRANGERS_S:
             others = f" (and {self._strangers - 1} others)" if self._strangers > 1 else ""
-            self._notice(f"a caller from {link.address[0]} did not get in: {reason}{others}")
+            self._notice(f"a caller from {address[0]} did not get in: {reason}{others}")
             self._strangers, self._strangers_at = 0, self._now
 
     # ------------------------------------------------------------ messages
@@ -900,6 +905,7 @@ class Mesh:
         LinkHeard: _link_heard,
         LinkDrained: _link_drained,
         LinkClosed: _link_closed,
+        CallersRefused: _callers_refused,
         RunStored: _run_stored,
         RunRefused: _run_refused,
         RunParted: _run_parted,

@@ -27,9 +27,13 @@ from link import BUFFER_BYTES, READ_BYTES, Failed, Link, Secured
 from protocol import Message
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+Ready = tuple[selectors.SelectorKey, int]
 
 # After so long, what else is ready waits for the next turn.
 TURN_S = 0.005
+# What may wait is looked at so often while there is something else to do. It takes a few tenths
+# of a millisecond each time (door.py), and so a twentieth of all time.
+PATIENCE_S = 0.005
 MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
 # What waits for a reader of our output. More stays in the journal until it reads.
 FULL_BYTES = 256 * 1024
@@ -52,11 +56,17 @@ class Loop:
         self._always: dict[int, Callable[[int], None]] = {}
         self._waited: dict[int, int] = {}  # turns that had no time for a ready descriptor
         self._soon: list[Callable[[], None]] = []
+        self._patient: set[int] = set()
+        self._patient_at = 0.0  # until then they wait for others
         self._stopped = False
 
-    def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
+    def watch(
+        self, descriptor: int, events: int, ready: Callable[[int], None], *, patient: bool = False
+    ) -> None:
         """`ready(events)` is called whenever `descriptor` is ready; replaces an earlier
-        watch. Regular files, which epoll refuses, are always ready."""
+        watch. `patient`: but while others are ready too, only each PATIENCE_S. Regular files,
+        which epoll refuses, are always ready."""
+        (self._patient.add if patient else self._patient.discard)(descriptor)
         try:
             if descriptor in self._selector.get_map():
                 self._selector.modify(descriptor, events, ready)
@@ -114,11 +124,10 @@ class Loop:
             if self._stopped:
                 self._stopped = False
                 return
-            ready = self._selector.select(self._timeout_s(deadline()))
+            ready = self._first_served(self._selector.select(self._timeout_s(deadline())))
             soon, self._soon = self._soon, []
             for call in soon:
                 call()
-            ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
             end = self.now() + TURN_S
             taken = 0
             while taken < len(ready) and self.now() <= end:
@@ -133,6 +142,17 @@ class Loop:
             due = deadline()
             if due is not None and due <= self.now():
                 on_deadline()
+
+    def _first_served(self, ready: list[Ready]) -> list[Ready]:
+        """Those that a turn is for: who has waited longest first, and without the patient."""
+        ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
+        busy = [each for each in ready if each[0].fd not in self._patient]
+        if not busy or len(busy) == len(ready):
+            return ready
+        if self.now() < self._patient_at:
+            return busy
+        self._patient_at = self.now() + PATIENCE_S
+        return ready
 
     def _timeout_s(self, due: float | None) -> float | None:
         if self._always or self._soon:
@@ -174,9 +194,12 @@ class Connection:
         """Begins to connect, on a socket from `make`. Raises OSError if that fails at
         once."""
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        # Raises an error for a name, which the system would look up here and now.
+        socket.inet_pton(family, address[0].partition("%")[0])
+        full = in_full(address)
         sock = make(family, socket.SOCK_STREAM)
         connection = cls(loop, sock, link, ready)
-        error = sock.connect_ex(address)
+        error = sock.connect_ex(full)
         if error not in (0, errno.EINPROGRESS):
             sock.close()
             raise OSError(error, os.strerror(error))
@@ -217,9 +240,9 @@ class Connection:
         except BlockingIOError:
             return []
         except OSError as error:
-            return [Failed((error.strerror or str(error)).lower())]
+            return [self.link.ended((error.strerror or str(error)).lower())]
         if not data:
-            return [Failed("closed without a goodbye")]
+            return [self.link.ended("closed without a goodbye")]
         return self.link.receive(data, everything=False)
 
     def flush(self, *, mid_turn: bool = False) -> None:
@@ -329,6 +352,15 @@ def local_hosts() -> list[str]:
             sock.connect((far, 9))  # sends nothing: the kernel only finds the way
             found.append(sock.getsockname()[0])
     return found
+
+
+def in_full(address: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, int]:
+    """As the system wants it: with the number of the wire on which it holds, where it says one.
+    Raises OSError if there is no such wire."""
+    host, _, zone = address[0].partition("%")
+    if not zone:
+        return address
+    return host, address[1], 0, int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
 
 
 def _tune(sock: socket.socket) -> None:

@@ -100,9 +100,13 @@ class Node:
             self.dispatch(events.AddressDeleted(address))
 
     def accept(self, connection: net.Connection, address: Address) -> None:
-        """Takes in a caller."""
+        """Takes in a caller that has knocked, or is about to."""
         self._adopt(connection, address, dialed=False)
         self._unflushed[connection.id] = connection
+
+    def refused(self, address: Address, reason: str, count: int) -> None:
+        """So many callers did not get in; one of them called from `address`."""
+        self.dispatch(events.CallersRefused(address, reason, count))
 
     def listen(self, connection: net.Connection) -> None:
         """Takes in what has come over a connection."""

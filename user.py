@@ -23,7 +23,6 @@ from typing import IO, Any, ClassVar
 
 import acquaintances
 import addresses
-import door
 import events
 import facts
 import folders
@@ -35,6 +34,7 @@ import terminal
 import whereabouts
 from addresses import Address, AddressBook, BadAddress, Known
 from archive import Archive, messages_of, refs_of
+from door import Door, Listener
 from errands import Errand, Errands, finish
 from feed import Feed
 from folders import Folders
@@ -114,7 +114,8 @@ class User:
         self._is_new = False  # whether this run has made the room
         self._debug = debug
         self._random = SystemRandom()
-        self._server: door.Listener | None = None
+        self._server: Listener | None = None
+        self._door: Door | None = None
         self._node: Node | None = None
         self._typed: list[str] = []
         self._leaving: str | None = None
@@ -211,14 +212,16 @@ class User:
         """Listens on `host` and `port`. Raises StartError if the port can't be had (then no
         data was touched), or the data can't be used."""
         try:
-            self._server = door.Listener(self.loop, self.host, self.port, self.accept_connection)
+            self._server = Listener(self.loop, self.host, self.port, self.accept_connection)
         except OSError as error:
             raise StartError(
                 f"can't listen on {Address(self.host, self.port)}: {error.strerror}; "
                 "choose another port, or 0 for any free one"
             ) from None
-        self.port = self._server.port
-        self._start_node()
+        self.host, self.port = self._server.host, self._server.port
+        node = self._start_node()
+        listen, loop = self.listen_data, self.loop
+        self._door = Door(loop, self._gate, self._random, listen, node.accept, node.refused)
         self._save_book()
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
@@ -226,12 +229,9 @@ class User:
             self.output.notice("this room is new: others get in with an /invite")
 
     def accept_connection(self) -> None:
-        """Takes in the callers that wait at the listening socket."""
-        assert self._server is not None and self._node is not None
-        for sock, address in self._server.accept():
-            link = Link(self._gate, dialed=False, challenge=os.urandom(16))
-            ready = partial(self.listen_data, address=address)
-            self._node.accept(net.Connection(self.loop, sock, link, ready), address)
+        """Takes in the callers that wait at the listening socket: no further than the door."""
+        assert self._server is not None and self._door is not None
+        self._door.take_in(self._server.accept())
 
     def listen_data(self, conn: net.Connection, address: tuple[str, int]) -> None:
         """Takes in what has come over `conn` from `address`."""
@@ -419,12 +419,16 @@ class User:
             if self._typed or (self._is_behind() and not self.stdout.full):
                 times.append(self.loop.now())
             times.append(self._errands.deadline())
+            if self._door:
+                times.append(self._door.deadline())
             if self.report_status and self._standing:
                 times.append(self._standing.deadline())
             return min((at for at in times if at is not None), default=None)
 
         def passed() -> None:
             node.pass_time()
+            if self._door:
+                self._door.pass_time()
             if self._save_at is not None and self._save_at <= self.loop.now():
                 self._save_book()
             if self._uncalled_at is not None and self._uncalled_at <= self.loop.now():
@@ -577,6 +581,8 @@ class User:
         self._resolver.close()
         if self._server:
             self._server.close()
+        if self._door:
+            self._door.close()
         for connection in node.connections.values():
             connection.close()
         self._save_book()

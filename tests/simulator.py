@@ -513,7 +513,9 @@ class Poll(net.Loop):
         self.now = lambda: machine.room.now
         self._machine = machine
 
-    def watch(self, descriptor: int, events: int, ready: Callable[[int], None]) -> None:
+    def watch(
+        self, descriptor: int, events: int, ready: Callable[[int], None], *, patient: bool = False
+    ) -> None:
         sock = self._machine.sockets[descriptor]
         sock.watched, sock.ready = events, ready
         sock.news()

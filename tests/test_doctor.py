@@ -123,6 +123,11 @@ def test_an_ipv6_address_that_no_way_leads_to_is_no_fault_of_the_network() -> No
         ("full", "it is linked to as many as it can; others lead to it, or ask later"),
         ("full: linked to as many as it can", "it is linked to as many as it can"),
         ("its user has ended the link", "its user does not want this link"),
+        (
+            "refused the knock: another room?",
+            "it does not know our room; an invite of another one?",
+        ),
+        ("hung up before the knock", "it hung up at once; too busy, or no selchat at all"),
         ("closed without a goodbye", "it hung up; another room, or no selchat at all"),
         ("connection reset by peer", "it hung up; another room, or no selchat at all"),
         ("broken pipe", "it hung up; another room, or no selchat at all"),

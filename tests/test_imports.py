@@ -121,7 +121,7 @@ MAY_KNOW = {
 NEVER = {"threading", "_thread", "asyncio", "multiprocessing", "concurrent", "queue"}
 ONLY_IN = {
     "socket": {"door", "net"},
-    "selectors": {"net"},
+    "selectors": {"door", "net"},
     "select": {"net"},
     "sqlite3": {"journal", "rescue"},
 }

@@ -18,6 +18,7 @@ import mesh
 import protocol
 from events import (
     AddressLearned,
+    CallersRefused,
     CloseLink,
     Event,
     LinkClosed,
@@ -651,6 +652,16 @@ def test_callers_that_do_not_get_in_are_reported_once_in_a_while_with_their_numb
         text = "a caller from 10.0.0.3 did not get in: no knock of this room"
         wanted = {1: [ShowNotice(text)], 4: [ShowNotice(f"{text} (and 2 others)")]}
         assert got == wanted.get(number, [])
+
+
+def test_those_who_were_refused_at_the_door_are_counted_with_the_others() -> None:
+    script = Script()
+    text = "a caller from 10.0.0.3 did not get in: too many at once"
+    refused = CallersRefused(ZOE_AT, "too many at once", 7)
+    assert script.do(refused) == [ShowNotice(f"{text} (and 6 others)")]
+    assert script.do(refused) == []
+    script.now = 10.0
+    assert script.do(refused) == [ShowNotice(f"{text} (and 13 others)")]
 
 
 @pytest.mark.parametrize("early", ["Have(())", "Peers(())", "Entries((b'',))", "Ping()", "PROOF"])

@@ -130,6 +130,14 @@ def test_a_name_is_looked_up_and_what_is_found_is_told_with_its_port() -> None:
     assert bench.told[-1] == events.NameLookedUp(home, (), "no such host")
 
 
+def test_who_was_refused_at_the_door_is_told_of() -> None:
+    bench = Bench()
+    bench.node.refused(ANN_AT, "no knock of this room", 3)
+    assert bench.told == [events.CallersRefused(ANN_AT, "no knock of this room", 3)]
+    (notice,) = bench.shown
+    assert isinstance(notice, events.ShowNotice) and "and 2 others" in notice.text
+
+
 def test_a_link_that_takes_no_more_is_closed_by_its_fault() -> None:
     bench = Bench()
     line = bench.linked()
