@@ -195,9 +195,7 @@ def _unverify(user: User, argument: str) -> None:
     if not argument:
         _wrong(user, "unverify")
     elif not verifying.take_back(user, argument):
-        user.output.error(
-            f"nobody called {argument[:SHOWN_CHARACTERS]} is verified; /verify lists who is"
-        )
+        user.output.error(f"nobody called {_shown(argument)} is verified; /verify lists who is")
 
 
 # ---------------------------------------------------------------- links
