@@ -267,7 +267,10 @@ def short_name(name: str, cells: int = NAME_CELLS) -> str:
 
 def label(name: str, member: str, digits: int = 0) -> str:
     """What a person is called on screen. `digits`: of the id, where the name alone won't do."""
-    shown = short_name(name)
+    return _label(short_name(name), member, digits)
+
+
+def _label(shown: str, member: str, digits: int) -> str:
     # A name that itself ends like a label ("bob~1a2b") could pass for another member.
     if not shown or _POSES.search(fold(shown)):
         digits = max(digits, DIGITS)
@@ -293,11 +296,12 @@ class Names:
         known = self._labels.get((name, member))
         if known is not None:
             return known
-        digits = max(self._digits(look, member) for look in keys(short_name(name) or NO_NAME))
+        shown = short_name(name)
+        digits = max(self._digits(look, member) for look in keys(shown or NO_NAME))
         if len(self._labels) >= NAMES:
             self._labels.clear()
-        shown = self._labels[name, member] = label(name, member, digits)
-        return shown
+        known = self._labels[name, member] = _label(shown, member, digits)
+        return known
 
     def _digits(self, look: str, member: str) -> int:
         """How many digits of its id tell a member from all whose names have this look."""

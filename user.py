@@ -687,15 +687,17 @@ class User:
                 self.sightings.said(entry.author, now_ms - entry.time_ms)
 
     def _note_names(self, action: events.ShowPosts) -> None:
-        """Who calls itself otherwise while we look on, is told of."""
-        for entry, history in zip(action.entries, action.history, strict=True):
-            if entry.kind != protocol.NAME or entry.author == self.member:
-                continue
-            name = entry.body.decode(errors="replace")
-            self._meet(entry.author, name)
-            before = self.sightings.called(entry.author, name)
+        """Who calls itself otherwise while we look on, is told of: of a flood of names the last."""
+        last = {
+            entry.author: (entry.body.decode(errors="replace"), history)
+            for entry, history in zip(action.entries, action.history, strict=True)
+            if entry.kind == protocol.NAME and entry.author != self.member
+        }
+        for author, (name, history) in last.items():
+            self._meet(author, name)
+            before = self.sightings.called(author, name)
             if before is not None and not history:
-                label, id = self.names.label_of, entry.author.hex()
+                label, id = self.names.label_of, author.hex()
                 self.output.notice(f"{label(before, id)} is called {label(name, id)} now")
 
     def _meet(self, member: bytes, name: str) -> None:

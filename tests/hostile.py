@@ -670,6 +670,19 @@ def names(random: Random, member: Identity) -> Iterator[bytes]:
         ])  # fmt: skip
 
 
+def many_names(random: Random, member: Identity) -> Iterator[bytes]:
+    """Another name with each post, of letters that nobody has looked at before."""
+    writer = Writer(random, member)
+    said = protocol.pack_posts(["hello"])
+    while True:
+        run = []
+        for _ in range(protocol.MAX_RUN // 2):
+            name = "".join(chr(random.randrange(0xA1, 0xD800)) for _ in range(256))
+            run.append(writer.write(protocol.NAME, name.encode(), now_ms(), signed=False))
+            run.append(writer.write(protocol.POSTS, said, now_ms()))
+        yield b"".join(_run(run[at : at + 32]) for at in range(0, len(run), 32))
+
+
 def bad_bodies(random: Random, member: Identity) -> Iterator[bytes]:
     """Posts that unpack badly: wrong counts, wrong lengths, no UTF-8."""
     writer = Writer(random, member)
@@ -780,6 +793,7 @@ WELCOME = [
     Weapon(as_member(chains_of_waiting), 0.02),
     Weapon(as_member(many_logs), 0.005),
     Weapon(as_member(names), 0.02),
+    Weapon(as_member(many_names), 0.01),
     Weapon(as_member(bad_bodies), 0.003),
     Weapon(as_member(forked_logs), 0.004),
     Weapon(as_member(large_proofs), 0.02),
