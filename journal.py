@@ -699,12 +699,11 @@ class Journal:
             return row
         raise self._damage()
 
-    def names(self, limit: int) -> list[tuple[bytes, str]]:
-        """The first `limit` members that named themselves, in the room's order of the newest name
-        of each."""
+    def names(self, limit: int) -> Iterator[tuple[bytes, str]]:
+        """Members and what they are called, in the room's order of their newest names."""
         with self._explained:
             rows = self._name_rows(f"true ORDER BY stamp, rank, log LIMIT {limit:d}")
-            return [(author, name) for author, name, *_ in rows]
+            yield from ((author, name) for author, name, *_ in rows)
 
     def _name_rows(self, where: str, *values: bytes) -> Iterator[tuple[bytes, str, int, int, Log]]:
         query = "SELECT author, name, stamp, rank, log, checksum FROM names WHERE "

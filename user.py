@@ -554,8 +554,9 @@ class User:
         )
         self._learn(self._node, self.book.entries())
         # Of a journal that is older than the file: who was first in the room has a name.
-        unknown = [] if self.acquaintances else self._journal.names(acquaintances.MAX_KNOWN)
-        for member, name in [(self.member, self.name), *unknown]:
+        is_new = not self.acquaintances
+        self._meet(self.member, self.name)
+        for member, name in self._journal.names(acquaintances.MAX_KNOWN) if is_new else ():
             self._meet(member, name)
         return self._node
 

@@ -788,6 +788,23 @@ def test_two_logs_of_one_author_give_it_one_name_whichever_arrives_first(tmp_pat
             journal.close()
 
 
+def test_the_first_names_of_a_room_are_told_in_its_order_and_no_damaged_one(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    for log, name, time_ms in ((CAROL, b"carol", 3), (ALICE, b"alice", 1), (BOB, b"b\xffb", 2)):
+        author = Author(log)
+        author.says(kind=protocol.NAME, body=name, time_ms=time_ms)
+        journal.append(author.run)
+    named = [(ALICE[:32], "alice"), (BOB[:32], "b\ufffdb"), (CAROL[:32], "carol")]
+    assert list(journal.names(9)) == named
+    assert list(journal.names(2)) == named[:2]
+    journal.commit()
+    journal._db.execute("UPDATE names SET name = 'eve' WHERE name = 'carol'")
+    with pytest.raises(JournalDamaged):
+        list(journal.names(9))
+
+
 # ---------------------------------------------------------------- durability and its cost
 
 
