@@ -396,6 +396,16 @@ def reworded(raw: bytes, text: str) -> bytes:
     return altered(raw, body=protocol.pack_posts([text]))
 
 
+# The order of Ed25519's base point (RFC 8032, section 5.1): who adds it to the second half of a
+# signature has another one, which a careless check takes, and so two entries that differ: a fork.
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def resigned(raw: bytes) -> bytes:
+    half = int.from_bytes(raw[-32:], "little") + ORDER
+    return raw[:-32] + half.to_bytes(32, "little")
+
+
 ATTACKS: dict[str, tuple[str, Callable[[Scene, list[bytes]], list[Message]]]] = {
     "another text": (
         BAD_SIGNATURE, lambda scene, log: [run(*log[:2], reworded(log[2], "owt"))]),
@@ -443,6 +453,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Scene, list[bytes]], list[Message]]]] = 
     "with the room's own signature": (
         BAD_SIGNATURE,
         lambda scene, log: [run(log[0][:-64] + scene.me.room.authority().sign(log[0][:-64]))]),
+    "with another signature of the same": (
+        BAD_SIGNATURE, lambda scene, log: [run(*log[:4], resigned(log[4]))]),
     "cut": ("an entry that ends too early", lambda scene, log: [run(*log[:4], log[4][:-1])]),
     "with something behind": (
         "an entry with bytes after its signature",
@@ -455,6 +467,9 @@ ATTACKS: dict[str, tuple[str, Callable[[Scene, list[bytes]], list[Message]]]] = 
     "a fork with a forged side": (
         "of a fork with a bad signature",
         lambda scene, log: [run(*log), Fork(log[2], reworded(log[2], "owt"))]),
+    "a fork by another signature of the same": (
+        "of a fork with a bad signature",
+        lambda scene, log: [run(*log), Fork(log[4], resigned(log[4]))]),
     "a fork, signed by the wrong one": (
         "of a fork with a bad signature",
         lambda scene, log: [
