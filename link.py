@@ -22,6 +22,9 @@ from protocol import Message, RemoteError
 
 # Some more than a run of entries: one read takes in a burst, one turn stays short.
 READ_BYTES = 256 * 1024
+# A handshake has 2 KB, and a member may send hundreds of certificates, for which OpenSSL takes
+# 30 ms: it gets so much at once, and no more in all.
+HANDSHAKE_BYTES = 8 * 1024
 # What a link brings in at once, that the loop may be back soon: the messages of this many
 # bytes (the largest record of TLS), and no more than so many messages.
 TURN_BYTES = 16 * 1024
@@ -73,7 +76,7 @@ class Link:
         self._knocking: bytearray | None = bytearray()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject  # from the knock on
-        self._secured = False
+        self.secured = False
         self._frames = protocol.Frames()
         self._arriving: Iterator[Message] | None = None  # of a record that is decrypted
         self.unread = False  # whether `receive(b"")` may bring more
@@ -146,12 +149,12 @@ class Link:
     def _decrypt(self, events: list[Secured | Failed | Message], everything: bool) -> None:
         size = 0
         try:
-            if not self._secured:
+            if not self.secured:
                 self._tls.do_handshake()
                 member = self._gate.member_of(self._tls.getpeercert(binary_form=True) or b"")
                 if member is None:
                     raise RemoteError("a certificate without a member's key")
-                self._secured = True
+                self.secured = True
                 events.append(Secured(member))
             while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):
                 if self._arriving is None:
@@ -169,14 +172,15 @@ class Link:
                     self._arriving = None
             self.unread = True
         except ssl.SSLWantReadError:
-            return
+            if not self.secured and self.received_bytes > HANDSHAKE_BYTES:
+                raise RemoteError("a handshake without an end") from None
         except ssl.SSLZeroReturnError:
             events.append(Failed("closed"))
 
     def outgoing(self, *, mid_turn: bool = False) -> bytearray:
         """What is to be sent now; the socket deletes from its front what it took. `mid_turn`:
         without the messages of this turn, which may tell of what is not stored yet."""
-        if self._plain and self._secured and not mid_turn:
+        if self._plain and self.secured and not mid_turn:
             with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
                 self._tls.write(b"".join(self._plain))
             self._plain.clear()

@@ -23,7 +23,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from link import BUFFER_BYTES, READ_BYTES, Failed, Link, Secured
+from link import BUFFER_BYTES, HANDSHAKE_BYTES, READ_BYTES, Failed, Link, Secured
 from protocol import Message
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -236,7 +236,7 @@ class Connection:
         if self.link.unread:
             return self.link.receive(b"", everything=False)
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(READ_BYTES if self.link.secured else HANDSHAKE_BYTES)
         except BlockingIOError:
             return []
         except OSError as error:

@@ -104,8 +104,9 @@ def test_rooms_side_by_side_have_nothing_in_common(crowd: Crowd) -> None:
     crowd.wait(lambda: any("did not get in" in each for each in one.notices()), "so is the other")
     one.say("of one")
     two.say("of two")
-    crowd.wait(lambda: one.texts() and two.texts(), "each has its own post")
-    assert (one.texts(), two.texts(), none.texts()) == (["of one"], ["of two"], [])
+    crowd.wait(lambda: one.events("message") and two.events("message"), "each has its own post")
+    said = [[event["text"] for event in each.events("message")] for each in (one, two, none)]
+    assert said == [["of one"], ["of two"], []]
     assert not any(process.linked() for process in (one, two, none))
 
 

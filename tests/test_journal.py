@@ -769,7 +769,7 @@ def test_names_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     assert [journal.name_of(log[:32]) for log in (ALICE, BOB, CAROL)] == ["Älice", "b\ufffdb", None]
     assert sorted(journal.names(9)) == [(ALICE[:32], "Älice"), (BOB[:32], "b\ufffdb")]
-    assert journal.names(1) == journal.names(9)[:1]
+    assert list(journal.names(1)) == list(journal.names(9))[:1]
     journal.close()
 
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import identity
 import protocol
 from identity import Identity, Room, member_of, open_room
-from link import Failed, Gate, Secured
+from link import HANDSHAKE_BYTES, Failed, Gate, Secured
 from protocol import Entries, Fork, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
 from tests.processes import Crowd, Event, Process
 from tests.test_net import ROOM, Member, Pair, members
@@ -174,6 +174,20 @@ def test_a_key_of_another_kind_is_no_members(members: dict[str, Member], mallory
         leaf = certificate("selchat member", key.public_key(), "selchat room", mallory.authority)
         hostile = mallory.shows(leaf, key=key)  # type: ignore[arg-type]
         assert judged(members["alice"], hostile) == [NO_MEMBER] * 2
+
+
+def test_hundreds_of_certificates_are_not_even_looked_at(
+    members: dict[str, Member], mallory: Mallory
+) -> None:
+    more = [
+        certificate("selchat room", key.public_key(), "selchat room", mallory.authority, ca=True)
+        for key in (Ed25519PrivateKey.generate() for _ in range(100))
+    ]
+    alice = members["alice"]
+    hostile = mallory.shows(mallory.leaf(mallory.authority, "selchat room"), *more)
+    for pair, events in ((p := Pair(alice, hostile), p.heard), (p := Pair(hostile, alice), p.told)):
+        pair.pump(piece=HANDSHAKE_BYTES)
+        assert events == [Failed("a handshake without an end", fault=True)]
 
 
 def der(tag: int, *contents: bytes, has_end: bool = True) -> bytes:

@@ -23,7 +23,16 @@ import net
 import protocol
 from door import Listener
 from identity import Identity, Room, member_of
-from link import BUFFER_BYTES, HIGH_WATER_BYTES, MAX_QUEUED_BYTES, Failed, Gate, Link, Secured
+from link import (
+    BUFFER_BYTES,
+    HANDSHAKE_BYTES,
+    HIGH_WATER_BYTES,
+    MAX_QUEUED_BYTES,
+    Failed,
+    Gate,
+    Link,
+    Secured,
+)
 from net import READ, WRITE, Connection, Loop
 from protocol import Bye, Entries, Hello, Message, Ping, Pong, RemoteError
 
@@ -269,6 +278,32 @@ def test_a_certificate_of_the_room_in_which_there_is_no_members_key_lets_nobody_
     pair.dialer.send(Hello("bob", 1, 2))
     pair.pump()
     assert pair.heard == [Failed("a certificate without a member's key", fault=True)]
+
+
+def test_a_handshake_that_does_not_end_is_ended_before_it_costs_anything(pair: Pair) -> None:
+    taken(pair.listener)
+    assert pair.listener.receive(ROOM.knock(CHALLENGE)) == []
+    # A record of TLS that begins a message of 124 KB, and records that go on with it.
+    flood = bytes.fromhex("16 0301 1000 01 01f000") + bytes(0x1000 - 4)
+    flood += 8 * (bytes.fromhex("16 0301 1000") + bytes(0x1000))
+    heard: list[Event] = []
+    sent = 0
+    while not heard and sent < len(flood):
+        heard = pair.listener.receive(flood[sent : sent + 1000])
+        sent += 1000
+    assert sent <= HANDSHAKE_BYTES + 1000
+    assert heard == [Failed("a handshake without an end", fault=True)]
+
+
+def test_what_comes_with_the_end_of_a_handshake_may_be_long(
+    members: dict[str, Member],
+) -> None:
+    pair = Pair(members["alice"], members["bob"])
+    pair.dialer.send(Hello("bob", 1, 2))
+    for number in range(100):
+        pair.dialer.send(Bye(f"{number:0200}"))
+    pair.pump()
+    assert len(pair.heard) == 102 and pair.bytes > 2 * HANDSHAKE_BYTES
 
 
 def test_an_end_in_the_middle_of_the_handshake_is_no_fault(pair: Pair) -> None:
