@@ -285,8 +285,10 @@ class Door:
         self._hang_up(caller.socket, caller.address, reason)
 
     def _hang_up(self, sock: socket.socket, address: Address, reason: str) -> None:
-        with contextlib.suppress(OSError):
+        try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        except OSError:
+            pass  # it is gone already, on some systems
         sock.close()
         if self._told_of is None:
             self._told_of = address, reason

@@ -74,8 +74,10 @@ class Link:
         self._dialed = dialed
         self._challenge = challenge
         self._knocking: bytearray | None = bytearray()
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls: ssl.SSLObject  # from the knock on
+        # From the knock on.
+        self._incoming: ssl.MemoryBIO
+        self._outgoing: ssl.MemoryBIO
+        self._tls: ssl.SSLObject
         self.secured = False
         self._frames = protocol.Frames()
         self._arriving: Iterator[Message] | None = None  # of a record that is decrypted
@@ -142,7 +144,7 @@ class Link:
             raise RemoteError("no knock of this room")
         self._knocking = None
         context = self._gate.dialing if self._dialed else self._gate.accepting
-        bios = self._incoming, self._outgoing
+        self._incoming, self._outgoing = bios = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(*bios, server_side=not self._dialed)
         return data[missing:]
 
@@ -184,7 +186,7 @@ class Link:
             with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
                 self._tls.write(b"".join(self._plain))
             self._plain.clear()
-        if self._outgoing.pending:
+        if self.knocked and self._outgoing.pending:
             self._cipher += self._outgoing.read()
         if not self._plain:
             self.queued_bytes = len(self._cipher)

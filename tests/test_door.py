@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any, cast
@@ -25,6 +26,7 @@ from door import Door, Listener
 from link import Failed, Link, Secured
 from net import Connection, Loop
 from tests import test_net
+from tests.processes import ROOT, Crowd
 from tests.test_net import CHALLENGE, OTHER_ROOM, ROOM, Member, run_until
 
 members = test_net.members  # the fixture
@@ -708,3 +710,52 @@ def test_a_dialer_of_another_room_hears_that_its_knock_was_refused(
     else:
         assert heard == []
     dialed.close()
+
+
+# ---------------------------------------------------------------- a flood, and real processes
+
+
+def start_flood(crowd: Crowd, port: int, kind: str, source: str, rate: int) -> None:
+    crowd.start(
+        *("--attack", port, kind, source, "--rate", rate, "--seconds", 60),
+        command=[sys.executable, "-m", "bench.strangers"],
+        environment={"PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.9.9.9", "many"])
+def test_members_get_in_and_talk_whatever_flood_of_strangers_there_is(
+    tmp_path: Path, source: str
+) -> None:
+    """From the address of the members, from another, and from very many."""
+    with Crowd(tmp_path) as crowd:
+        node = crowd.start(0, 0, "node").wait_ready()
+        friend = crowd.start(0, node.port, "friend")
+        crowd.wait_linked(node, friend)
+        start_flood(crowd, node.port, "stay", source, 800)  # that alone would fill the door
+        start_flood(crowd, node.port, "knock", source, 800)
+        crowd.wait(node.notices, "the strangers are there")
+        crowd.wait_s(1.0)
+        newcomers = [crowd.start(0, node.port, f"newcomer {n}") for n in range(4)]
+        crowd.wait_linked(node, friend, *newcomers)
+        for process in (friend, *newcomers):
+            process.say(f"hello from {process.id}")
+        crowd.wait(lambda: len(node.texts()) == 5, "the node hears all of them")
+        crowd.wait(lambda: all(len(p.texts()) == 4 for p in newcomers), "and so do they")
+        for process in (node, friend, *newcomers):
+            assert process.events("link", state="down") == []
+            process.end_input()
+        assert [process.wait_end() for process in (node, friend, *newcomers)] == [0] * 6
+        assert len(node.notices()) <= 3  # one in ten seconds
+        assert "did not get in" in node.notices()[0]
+
+
+def test_a_newcomer_gets_in_while_strangers_flood_from_elsewhere(tmp_path: Path) -> None:
+    """From an address from where no member has ever come."""
+    with Crowd(tmp_path) as crowd:
+        node = crowd.start(0, 0, "node").wait_ready()
+        start_flood(crowd, node.port, "stay", "127.9.9.9", 800)
+        start_flood(crowd, node.port, "silent", "127.9.9.8", 800)
+        crowd.wait(node.notices, "the strangers are there")
+        crowd.wait_s(1.0)
+        crowd.wait_linked(node, crowd.start(0, node.port, "newcomer"))
