@@ -4,7 +4,7 @@
     32 bytes, the right knock -> a Connection -> `let_in`        anything else -> hung up on
 
 A caller that has not knocked is a stranger: one small object, and no byte to it but the
-challenge. Whether its knock is right is up to Link. All who wait at the door are one descriptor
+challenge; a Link is only made for members. All who wait at the door are one descriptor
 of the loop, so however many they are, they have one share of a turn.
 
 A crowd of strangers never locks a member out. Where the door is full, one of those who come from
@@ -31,7 +31,7 @@ from random import Random
 
 import net
 import protocol
-from link import BUFFER_BYTES, Failed, Gate, Link
+from link import BUFFER_BYTES, WRONG_KNOCK, Gate, Link
 
 # Callers taken in a turn. At 30 us each that is a twentieth of the 5 ms that a busy loop makes
 # them wait (net.py); the rest stays in the kernel until then.
@@ -226,12 +226,12 @@ class Door:
             self._judge(caller)
 
     def _judge(self, caller: _Caller) -> None:
+        if not self._gate.is_knock(caller.challenge, caller.got):
+            self._refuse(caller, WRONG_KNOCK)
+            return
         link = Link(self._gate, dialed=False, challenge=caller.challenge)
         link.sent(len(caller.challenge))
-        for event in link.receive(caller.got):
-            assert isinstance(event, Failed)
-            self._refuse(caller, event.reason)
-            return
+        link.receive(caller.got)  # it asks once more, and then begins TLS
         self._leave(caller)
         caller.origin.allowance += 1.0
         key = caller.origin.key

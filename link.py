@@ -36,6 +36,7 @@ HIGH_WATER_BYTES = 64 * 1024
 # Half a megabyte for a link, less what the kernel may hold of it: high water, one run, and
 # room for what else a turn may say (a frontier or a proof, answers).
 MAX_QUEUED_BYTES = 512 * 1024 - 2 * BUFFER_BYTES
+WRONG_KNOCK = "no knock of this room"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Link:
         if self._dialed:
             self._cipher += self._gate.knock(bytes(got))
         elif not self._gate.is_knock(self._challenge, bytes(got)):
-            raise RemoteError("no knock of this room")
+            raise RemoteError(WRONG_KNOCK)
         self._knocking = None
         context = self._gate.dialing if self._dialed else self._gate.accepting
         self._incoming, self._outgoing = bios = ssl.MemoryBIO(), ssl.MemoryBIO()

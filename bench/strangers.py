@@ -1,6 +1,6 @@
 """Strangers: what it costs to refuse them, and whether the members notice.
 
-    python -m bench.strangers [--rounds 7] [--seconds 3] [--rate 5000]
+    python -m bench.strangers [--rounds 5] [--seconds 2] [--rate 5000]
 
 First the processor time for one stranger when so many come a second: of a bare program that only
 accepts and closes, and of a selchat, right after one another, so that a busy machine is one for
@@ -330,8 +330,8 @@ def throughput(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each part of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each part of a round")
     parser.add_argument("--rate", type=float, default=5000.0, help="strangers a second")
     parser.add_argument("--attack", nargs=3, metavar=("PORT", "KIND", "SOURCE"))
     args = parser.parse_args()
