@@ -124,8 +124,8 @@ def _presence(user: User, member: MemberFacts) -> str:
     if member.own:
         return "you"
     id = member.member.hex()
-    marks = ", verified" if id in user.acquaintances.verified else ""
-    marks += ", hidden by you" if id in user.settings.hidden else ""
+    marks = ", verified" if id in user.kept.acquaintances.verified else ""
+    marks += ", hidden by you" if id in user.kept.settings.hidden else ""
     if member.linked:
         return f"linked{marks}"
     if member.refused:
@@ -153,16 +153,16 @@ def _hide(user: User, argument: str) -> None:
     member = _the_member(user, argument, "hide")
     if member is None:
         return
-    if len(user.settings.hidden) >= MAX_HIDDEN:
+    if len(user.kept.settings.hidden) >= MAX_HIDDEN:
         user.output.error(f"{MAX_HIDDEN} members are hidden; /unhide some of them first")
         return
-    user.settings.hidden[member.hex()] = None
-    user.save_settings()
+    user.kept.settings.hidden[member.hex()] = None
+    user.kept.save_settings()
     user.output.info([f"nothing of {user.roster.label(member)} is shown here any more"])
 
 
 def _unhide(user: User, argument: str) -> None:
-    hidden = user.settings.hidden
+    hidden = user.kept.settings.hidden
     if not argument:
         user.output.info(
             [", ".join(user.roster.label(bytes.fromhex(id)) for id in hidden) or "nobody is hidden"]
@@ -170,11 +170,11 @@ def _unhide(user: User, argument: str) -> None:
         return
     members = user.roster.among(hidden, argument)
     for id in members:
-        del user.settings.hidden[id]
+        del user.kept.settings.hidden[id]
         called = user.roster.label(bytes.fromhex(id))
         user.output.info([f"{called} is shown again; /history shows what was hidden"])
     if members:
-        user.save_settings()
+        user.kept.save_settings()
     else:
         user.output.error(f"nobody called {_shown(argument)} is hidden; /unhide lists who is")
 
@@ -329,7 +329,7 @@ def recall_last(
     user: User, posts: int, authors: frozenset[bytes] | None = None, since_ms: int | None = None
 ) -> Errand[None]:
     """Shows the last `posts` posts, of these authors, since then, in the room's order."""
-    found = yield from user.archive.last(posts, authors=authors, since_ms=since_ms)
+    found = yield from user.kept.archive.last(posts, authors=authors, since_ms=since_ms)
     yield from _recall(user, found)
     if found.more:
         count = len(found.messages)
@@ -363,14 +363,14 @@ def _search(user: User, argument: str) -> None:
 
 
 def _recall_found(user: User, words: tuple[str, ...]) -> Errand[None]:
-    found = yield from user.archive.search(words, MAX_FOUND)
+    found = yield from user.kept.archive.search(words, MAX_FOUND)
     yield from _recall(user, found, words)
     if not found.messages:
         user.output.notice("nothing found")
     elif found.more:
         user.output.notice(f"only the last {len(found.messages)} of them; there are more")
     if not user.leaving:
-        user.begin(user.archive.catch_up(), "")
+        user.begin(user.kept.archive.catch_up(), "")
 
 
 def _export(user: User, argument: str) -> None:
@@ -400,7 +400,7 @@ def _export(user: User, argument: str) -> None:
 def _write(user: User, target: Target) -> Errand[None]:
     import export
 
-    source = export.Source(user.archive, user.room.name, datetime.fromtimestamp)
+    source = export.Source(user.kept.archive, user.room.name, datetime.fromtimestamp)
     try:
         content = yield from export.write(target, source)
     except export.BadFile as error:
@@ -423,12 +423,12 @@ def _me(user: User, argument: str) -> None:
 
 def _bell(user: User, argument: str) -> None:
     if argument in BELLS:
-        user.settings.bell = argument
-        user.save_settings()
+        user.kept.settings.bell = argument
+        user.kept.save_settings()
     elif argument:
         _wrong(user, "bell")
         return
-    user.output.info([f"the bell rings for: {user.settings.bell}"])
+    user.output.info([f"the bell rings for: {user.kept.settings.bell}"])
 
 
 def _clear(user: User, argument: str) -> None:

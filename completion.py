@@ -40,11 +40,11 @@ def names(user: User, typed: str) -> Candidates:
 
 
 def hidden_names(user: User, typed: str) -> Candidates:
-    return _labels(user, user.settings.hidden, typed)
+    return _labels(user, user.kept.settings.hidden, typed)
 
 
 def verified_names(user: User, typed: str) -> Candidates:
-    return _labels(user, user.acquaintances.verified, typed)
+    return _labels(user, user.kept.acquaintances.verified, typed)
 
 
 def _labels(user: User, ids: Iterable[str], typed: str) -> Candidates:
@@ -69,7 +69,7 @@ def bells(user: User, typed: str) -> Candidates:
 
 
 def addresses(user: User, typed: str) -> Candidates:
-    known = [str(entry.address) for entry in user.book.entries()]
+    known = [str(entry.address) for entry in user.kept.book.entries()]
     return 0, [address for address in known if address.startswith(typed)]
 
 

@@ -152,7 +152,7 @@ class Session:
                 self._user.name,
                 terminal.Terminal(os.environ),
                 self._user.loop.now,
-                lambda: self._user.settings.bell,
+                lambda: self._user.kept.settings.bell,
             )
             self._user.ask_with(self._ask)
             self._user.report_status = True
@@ -167,7 +167,7 @@ class Session:
         user = self._user
         user.start_server()
         if self._editor:
-            self._editor.remember(user.typed_before())
+            self._editor.remember(user.kept.typed_before())
         shown = self._args.history
         if shown is None:
             shown = SCREEN_HISTORY if self._screen else 0
@@ -205,7 +205,7 @@ class Session:
         assert self._screen
         for key in keys:
             if isinstance(key, editor.Line):
-                self._user.remember_typed(key.text)
+                self._user.kept.remember_typed(key.text)
                 self._user.submit(key.text)
             elif isinstance(key, editor.Interrupt):
                 self._interrupt()

@@ -25,39 +25,32 @@ import acquaintances
 import addresses
 import events
 import facts
-import folders
 import identity
 import invite
 import net
 import protocol
 import terminal
-import whereabouts
-from addresses import Address, AddressBook, BadAddress, Known
-from archive import Archive, messages_of, refs_of
+from addresses import Address, BadAddress, Known
+from archive import messages_of, refs_of
 from door import Door, Listener
 from errands import Errand, Errands, finish
 from feed import Feed
 from folders import Folders
 from invite import BadInvite, Invite
-from journal import Journal, JournalDamaged, JournalError, JournalLocked
-from link import Gate, Link
+from journal import JournalError
+from kept import SAVE_S, CantOpen, Kept
+from link import Link
 from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Signs
 from protocol import Entry
 from reach import Reach
-from rescue import rescue
 from resolver import Resolver
 from rooms import RoomError, Rooms
 from roster import Roster
-from settings import Settings, Typed
 from status import Standing
 from text import Names
 
 DEFAULT_PORT = 5000
-# The address book is written at the end, and at the latest this long after a change.
-SAVE_S = 2.0
-# Complaints about a broken address book that are shown; the others are counted.
-MAX_COMPLAINTS = 5
 # At the end: what a reader that reads has not read by then stays in the journal.
 SHUT_S = 5.0
 
@@ -111,7 +104,6 @@ class User:
         self.room = identity.open_room()
         self.folders = Folders(data)
         self._room_name = room
-        self._is_new = False  # whether this run has made the room
         self._debug = debug
         self._random = SystemRandom()
         self._server: Listener | None = None
@@ -122,89 +114,15 @@ class User:
         self._feed: Feed | None = None
         self._standing: Standing | None = None
         self._asker: Asker | None = None
-        self._may_remember = True
         self._save_at: float | None = None
-        self._own: list[Address] = []  # where this node is found, as it was last saved
         self._uncalled_at: float | None = None  # when to look whether somebody has called
         self.report_confirmed = self.report_status = False  # whether the output has a use for it
         self.sightings = facts.Sightings()
         self._errands = Errands(self.loop.now)
 
-    def _open_data(self) -> None:
-        try:
-            if self._room_name is not None:
-                kept = Rooms(self.folders.rooms)
-                self._is_new = not kept.has(self._room_name)
-                self.room = kept.open(self._room_name)
-            self._folder = folder = self._open_folder()
-            self._identity = identity.Identity(folder, self.room)
-            self._gate = Gate(
-                self.room.knock,
-                self.room.is_knock,
-                *self._identity.tls_contexts(),
-                identity.member_of,
-            )
-            self.book = AddressBook(folder / "addresses.txt")
-            self._complain(self.book.load())
-            self.settings = Settings(folder / "settings.json")
-            self._complain(self.settings.load())
-            self._typed_file = Typed(folder / "typed.jsonl")
-            rooms = [self.folders.rooms] if self._room_name is not None else []
-            self._complain(folders.exposed(folder, *rooms))
-            own = self._identity.member.hex()
-            self.acquaintances = acquaintances.Acquaintances(folder / "members.json", own)
-            self._complain(self.acquaintances.load())
-        except (JournalError, identity.BadKey, RoomError) as error:
-            raise StartError(str(error)) from None
-        except OSError as error:
-            raise StartError(
-                f"{error.filename or self.folders.given}: {error.strerror}; "
-                "choose a folder with --data"
-            ) from None
-        self.member = self._identity.member
-        self.archive = Archive(
-            self._journal, folder / "search.index", self.member, self.settings.hidden
-        )
-        log = self._journal.own_log(self.member, os.urandom(8))
-        self._log = log
-        self._confirmed_from = self._journal.frontier().get(log, 0)
-
-    def _open_folder(self) -> Path:
-        """Opens the journal in the first folder where nobody else has it open."""
-        for folder in self.folders.of_user(self.name, self.port, self._room_name):
-            try:
-                folders.make(folder)
-                self._journal = self._open_journal(folder / "journal.db")
-            except JournalLocked:
-                if self.folders.given:
-                    raise
-            else:
-                return folder
-        raise StartError(f"all profiles of {self.name!a} are in use; give it a --data")
-
-    def _open_journal(self, path: Path) -> Journal:
-        try:
-            return Journal(path, self._verify)
-        except JournalDamaged:
-            rescued = rescue(path, self._verify)
-            where = f" (the old file is {rescued.moved.name})" if rescued.moved else ""
-            self.output.notice(
-                f"the journal was damaged{where}: {rescued.entries} entries could be kept, "
-                "others come back from those who have them"
-            )
-            return Journal(path, self._verify)
-
     def _dial(self, address: tuple[str, int], link: Link) -> net.Connection:
         ready = partial(self.listen_data, address=address)
         return net.Connection.dial(self.loop, address, link, ready)
-
-    def _sign(self, unsigned: bytes) -> bytes:
-        return self._identity.sign(protocol.signed_bytes(self.room.id, unsigned))
-
-    def _verify(self, entry: Entry) -> bool:
-        unsigned = entry.raw[: -protocol.SIGNATURE_BYTES]
-        signed = protocol.signed_bytes(self.room.id, unsigned)
-        return identity.verify(entry.author, entry.signature, signed)
 
     # ------------------------------------------------------------ the five verbs
 
@@ -221,11 +139,11 @@ class User:
         self.host, self.port = self._server.host, self._server.port
         node = self._start_node()
         listen, loop = self.listen_data, self.loop
-        self._door = Door(loop, self._gate, self._random, listen, node.accept, node.refused)
-        self._save_book()
+        self._door = Door(loop, self.kept.gate, self._random, listen, node.accept, node.refused)
+        self._save()
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
-        if self._is_new:
+        if self.kept.is_new_room:
             self.output.notice("this room is new: others get in with an /invite")
 
     def accept_connection(self) -> None:
@@ -352,7 +270,7 @@ class User:
     def show_history(self, posts: int) -> None:
         """Shows the last `posts` posts, in the room's order, at once."""
         self._start_node()
-        found = finish(self.archive.last(posts))
+        found = finish(self.kept.archive.last(posts))
         self.output.recalled(found.messages)
         if found.more:
             count = len(found.messages)
@@ -361,11 +279,8 @@ class User:
     def invite(self, *addresses: Address) -> str:
         """An invite to the room, with these addresses and those under which it is found now. Raises
         RoomError in the open room, OSError."""
-        if self._room_name is None:
-            raise RoomError("the open room needs no invite: it is for everybody on this machine")
-        own = self.reach.own(self.node.mesh, net.local_hosts)
-        found = dict.fromkeys([*addresses, *whereabouts.for_invite(own, self.book.entries())])
-        return Rooms(self.folders.rooms).invite(self._room_name, [*found])
+        own = self._own_addresses()  # which opens what is kept, where that was not done
+        return self.kept.invite(addresses, own)
 
     # ------------------------------------------------------------ the end
 
@@ -430,7 +345,7 @@ class User:
             if self._door:
                 self._door.pass_time()
             if self._save_at is not None and self._save_at <= self.loop.now():
-                self._save_book()
+                self._save()
             if self._uncalled_at is not None and self._uncalled_at <= self.loop.now():
                 self._look_who_called(node)
             on_deadline()
@@ -481,51 +396,30 @@ class User:
         else:
             answer(False)
 
-    # ------------------------------------------------------------ what is kept of a person
-
-    def save_settings(self) -> None:
-        try:
-            self.settings.save()
-        except OSError as error:
-            self.output.error(f"this holds until you leave: it can't be kept ({error.strerror})")
-
-    def save_acquaintances(self) -> None:
-        try:
-            if self.acquaintances.changed:
-                self.acquaintances.save()
-        except OSError as error:
-            self.output.error(f"whom you know here can't be kept ({error.strerror})")
-
-    def typed_before(self) -> list[str]:
-        """What was typed in earlier runs, the oldest first."""
-        from editor import HISTORY_LINES  # only who has a terminal has an editor
-
-        try:
-            return self._typed_file.load(HISTORY_LINES)
-        except OSError as error:
-            self.output.notice(f"what was typed before can't be read: {error.strerror}")
-            return []
-
-    def remember_typed(self, text: str) -> None:
-        """For the arrow keys of later runs; but no invite."""
-        if text.startswith("/") and invite.is_invite(text):
-            return
-        if text.strip() and self._may_remember:
-            try:
-                self._typed_file.add([text])
-            except OSError as error:
-                self._may_remember = False  # to say so once is enough
-                self.output.notice(f"what is typed is not kept: {error.strerror}")
-
     def _write_typed(self) -> None:
         if self._typed:
             texts, self._typed = self._typed, []
             self._start_node().say(texts)
 
+    def _open_kept(self) -> Kept:
+        try:
+            return Kept(
+                self.folders,
+                self.name,
+                self.port,
+                self._room_name,
+                notice=lambda text: self.output.notice(text),
+                error=lambda text: self.output.error(text),
+            )
+        except CantOpen as error:
+            raise StartError(str(error)) from None
+
     def _start_node(self) -> Node:
         if self._node is not None:
             return self._node
-        self._open_data()
+        self.kept = kept = self._open_kept()
+        self.room, self.member = kept.room, kept.member
+        self._confirmed_from = kept.journal.frontier().get(kept.log, 0)
         port = self.port if self._server else 0
         self.reach = Reach(self.host, port, is_open=self._room_name is None)
         self._resolver = Resolver(self.loop)
@@ -533,8 +427,8 @@ class User:
             now=self.loop.now,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             random=self._random,
-            gate=self._gate,
-            sign=self._sign,
+            gate=kept.gate,
+            sign=kept.sign,
             dial=self._dial,
             show=lambda action: self._SHOW[type(action)](self, action),
             look_up=self._resolver.look_up,
@@ -542,21 +436,21 @@ class User:
             port_for=self.reach.port_for,
             transcribe=self._transcribe if self._debug else None,
         )
-        self._node = Node(self.name, port, self._log, self._journal, surroundings)
-        self._standing = Standing(self._node, self.names, self._log, self.sightings)
-        self.roster = Roster(self._node, self.names, self.acquaintances.name_of)
+        self._node = Node(self.name, port, kept.log, kept.journal, surroundings)
+        self._standing = Standing(self._node, self.names, kept.log, self.sightings)
+        self.roster = Roster(self._node, self.names, kept.acquaintances.name_of)
         self._feed = Feed(
-            self._journal,
+            kept.journal,
             is_full=lambda: self.stdout.full,
             is_history=self._node.mesh.is_history,
             unpack=self._messages,
             show=self._show,
         )
-        self._learn(self._node, self.book.entries())
+        self._learn(self._node, kept.book.entries())
         # Of a journal that is older than the file: who was first in the room has a name.
-        is_new = not self.acquaintances
+        is_new = not kept.acquaintances
         self._meet(self.member, self.name)
-        for member, name in self._journal.names(acquaintances.MAX_KNOWN) if is_new else ():
+        for member, name in kept.journal.names(acquaintances.MAX_KNOWN) if is_new else ():
             self._meet(member, name)
         return self._node
 
@@ -586,13 +480,13 @@ class User:
             self._door.close()
         for connection in node.connections.values():
             connection.close()
-        self._save_book()
+        self._save()
         end = self.loop.now() + SHUT_S
         while self._feed and self._feed.behind and self.stdout.finish(end):
             self._feed.turn()
             self.output.flush()
         try:
-            self._journal.close()
+            self.kept.journal.close()
         except JournalError as error:
             self.output.error(str(error))
             self.status = FAILED
@@ -606,21 +500,19 @@ class User:
         self.stdout.finish(end)
         self.stderr.finish(end)
 
-    def _save_book(self) -> None:
+    def _save(self) -> None:
         self._save_at = None
-        self.save_acquaintances()
-        try:
-            self._complain(self.book.save())
-            self._save_whereabouts()
-        except OSError as error:
-            self.output.error(f"the address book can't be written: {error.strerror}")
+        self.kept.save(self._own_addresses())
+
+    def _own_addresses(self) -> list[Address]:
+        return self.reach.own(self.node.mesh, net.local_hosts)
 
     def reload_book(self) -> None:
         """A person has edited the address book: what is new in it is dialed, and what is gone from
         it is not any more."""
-        before = {known.address: known for known in self.book.entries()}
-        self._save_book()  # which merges that with what was learned
-        after = {known.address: known for known in self.book.entries()}
+        before = {known.address: known for known in self.kept.book.entries()}
+        self._save()  # which merges that with what was learned
+        after = {known.address: known for known in self.kept.book.entries()}
         gone = before.keys() - after.keys()
         news = [
             known
@@ -629,21 +521,8 @@ class User:
         ]
         self.node.delete(address for address in before if address in gone)
         self._learn(self.node, news)
-        self._save_book()  # else it takes these for ours, and would keep them once they are deleted
+        self._save()  # else it takes these for ours, and would keep them once they are deleted
         self.output.notice(f"read the address book again: {len(news)} new, {len(gone)} gone")
-
-    def _save_whereabouts(self) -> None:
-        own = self.reach.own(self.node.mesh, net.local_hosts) if self._room_name else []
-        if own and own != self._own:
-            whereabouts.save(self._folder, own)
-            self._own = own
-
-    def _complain(self, complaints: list[str]) -> None:
-        for complaint in complaints[:MAX_COMPLAINTS]:
-            self.output.notice(complaint)
-        if len(complaints) > MAX_COMPLAINTS:
-            more = len(complaints) - MAX_COMPLAINTS
-            self.output.notice(f"and {more} more such lines in the address book")
 
     # ------------------------------------------------------------ what there is to show
 
@@ -652,19 +531,19 @@ class User:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             address = Address(*action.address)
-            self.book.learn(address, action.source, member)
+            self.kept.book.learn(address, action.source, member)
             if action.answered and member:
-                self.book.note_answered(address, member, now)
+                self.kept.book.note_answered(address, member, now)
         except BadAddress:
             return  # a peer may say any host; only the book knows what is one
         self._save_soon()
 
     def _forget_address(self, action: events.ForgetAddress) -> None:
-        self.book.forget(Address(*action.address))
+        self.kept.book.forget(Address(*action.address))
         self._save_soon()
 
     def _save_soon(self) -> None:
-        if self._save_at is None and self.book.changed:
+        if self._save_at is None and self.kept.is_unsaved:
             self._save_at = self.loop.now() + SAVE_S
 
     def _look_who_called(self, node: Node) -> None:
@@ -704,20 +583,19 @@ class User:
     def _meet(self, member: bytes, name: str) -> None:
         """It calls itself so: whether that is who we know by that name."""
         today = time.strftime("%Y-%m-%d")
-        warning = self.acquaintances.meet(member.hex(), name, today, self.now())
+        warning = self.kept.acquaintances.meet(member.hex(), name, today, self.now())
         if warning:
             self.output.warning(warning)
-        if self._save_at is None and self.acquaintances.changed:
-            self._save_at = self.now() + SAVE_S
+        self._save_soon()
 
     def _show(self, message: Message) -> None:
         self.output.message(message)
         self.on_message(message)
 
     def _messages(self, entry: Entry, history: bool) -> list[Message]:
-        if entry.author.hex() in self.settings.hidden:
+        if entry.author.hex() in self.kept.settings.hidden:
             return []
-        name = self._journal.name_of(entry.author)
+        name = self.kept.journal.name_of(entry.author)
         return messages_of(entry, name, history=history, own=entry.author == self.member)
 
     def _show_link(self, action: events.ShowLink) -> None:
@@ -737,7 +615,7 @@ class User:
         if not self.report_confirmed:
             return
         after = max(action.after, self._confirmed_from)
-        for entry in self._journal.entries(self._log, after, action.upto):
+        for entry in self.kept.journal.entries(self.kept.log, after, action.upto):
             by = [member.hex() for member, seq in action.confirmed if seq >= entry.seq]
             if entry.kind == protocol.POSTS:
                 for ref in refs_of(entry, int.from_bytes(entry.body[:4], "big")):

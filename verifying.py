@@ -36,7 +36,7 @@ def name_and_number(user: User, argument: str) -> tuple[str, str]:
 
 
 def tell_who_is_verified(user: User) -> None:
-    verified = user.acquaintances.verified
+    verified = user.kept.acquaintances.verified
     rows: list[tuple[str, ...]] = [
         (user.roster.label(bytes.fromhex(id)), id[:ID_DIGITS], since)
         for id, since in verified.items()
@@ -66,7 +66,7 @@ def compare(user: User, member: bytes, number: str) -> None:
 
 def ask_to_compare(user: User, member: bytes) -> None:
     called, id = user.roster.label(member), member.hex()
-    since = user.acquaintances.verified.get(id)
+    since = user.kept.acquaintances.verified.get(id)
     user.output.info(
         [
             f"your safety number with {called}:",
@@ -90,20 +90,20 @@ def ask_to_compare(user: User, member: bytes) -> None:
 
 def _keep(user: User, member: bytes) -> None:
     called, id = user.roster.label(member), member.hex()
-    known = user.acquaintances
+    known = user.kept.acquaintances
     if len(known.verified) >= MAX_VERIFIED and id not in known.verified:
         user.output.error(f"{MAX_VERIFIED} members are verified; /unverify some of them first")
         return
     known.verify(id, facts.name_of(user.node, member), time.strftime("%Y-%m-%d"))
     user.output.info([f"{called} is verified: {id[:ID_DIGITS]} is the right key"])
-    user.save_acquaintances()
+    user.kept.save_acquaintances()
 
 
 def take_back(user: User, name: str) -> bool:
     """Whether anybody called so was verified."""
-    ids = user.roster.among(user.acquaintances.verified, name)
+    ids = user.roster.among(user.kept.acquaintances.verified, name)
     for id in ids:
-        user.acquaintances.unverify(id)
+        user.kept.acquaintances.unverify(id)
         user.output.info([f"{user.roster.label(bytes.fromhex(id))} is no longer verified"])
-    user.save_acquaintances()
+    user.kept.save_acquaintances()
     return bool(ids)

@@ -432,7 +432,7 @@ class _Noted:
 
     def __getattr__(self, name: str) -> Any:
         """Whatever a command tells or asks: `user.output.error(...)`."""
-        if name in ("output", "node", "mesh", "contacts"):
+        if name in ("output", "node", "mesh", "contacts", "kept"):
             return self
         if name in ("members", "known"):
             return {}

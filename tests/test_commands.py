@@ -11,7 +11,7 @@ import pytest
 import protocol
 from commands import COMMANDS
 from output import Message
-from settings import MAX_HIDDEN
+from settings import MAX_HIDDEN, Settings
 from tests.test_journal import Author
 from user import User
 
@@ -70,9 +70,9 @@ def user(tmp_path: Path) -> User:
         author = Author(log)
         author.says(kind=protocol.NAME, body=b"bob")
         author.says(f"hello from {log[:1].hex()}", time_ms=1000)
-        user._journal._verify = lambda entry: True
-        user._journal.append(author.run)
-    user.node.mesh.frontier.update(user._journal.frontier())
+        user.kept.journal._verify = lambda entry: True
+        user.kept.journal.append(author.run)
+    user.node.mesh.frontier.update(user.kept.journal.frontier())
     return user
 
 
@@ -92,9 +92,8 @@ def test_who_is_hidden_is_shown_nowhere_until_he_is_not_and_that_lasts(
     assert typed(user, "/search hello").texts == ["hello from b1"]
     assert [row[2] for row in typed(user, "/who").rows] == ["you", "away", "away, hidden by you"]
     assert typed(user, "/unhide").said == ["bob~b0b0"]
-    again = User(port=0, name="me", data=tmp_path)
-    again.settings = type(user.settings)(tmp_path / "settings.json")
-    assert again.settings.load() == [] and list(again.settings.hidden) == [BOB.hex()]
+    again = Settings(tmp_path / "settings.json")
+    assert again.load() == [] and list(again.hidden) == [BOB.hex()]
     assert typed(user, "/unhide bob").said == [
         "bob~b0b0 is shown again; /history shows what was hidden"
     ]
@@ -144,13 +143,13 @@ def test_what_can_not_be_kept_holds_until_the_end_and_is_told(
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(user.settings, "save", fail)
+    monkeypatch.setattr(user.kept.settings, "save", fail)
     assert "can't be kept (No space left on device)" in typed(user, "/bell all").said[0]
-    assert user.settings.bell == "all"
+    assert user.kept.settings.bell == "all"
 
 
 def test_no_more_are_hidden_than_are_kept(user: User) -> None:
-    user.settings.hidden.update(dict.fromkeys(f"{n:064x}" for n in range(MAX_HIDDEN)))
+    user.kept.settings.hidden.update(dict.fromkeys(f"{n:064x}" for n in range(MAX_HIDDEN)))
     assert typed(user, "/hide b0b0b0b0").said == [
         f"{MAX_HIDDEN} members are hidden; /unhide some of them first"
     ]

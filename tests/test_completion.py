@@ -23,9 +23,8 @@ def user() -> User:
     settings = SimpleNamespace(hidden={HIDDEN.hex(): None})
     book = SimpleNamespace(entries=lambda: [SimpleNamespace(address="127.0.0.1:5000")])
     known = SimpleNamespace(verified={HIDDEN.hex(): "2026-11-22"})
-    return cast(
-        Any, SimpleNamespace(roster=roster, settings=settings, book=book, acquaintances=known)
-    )
+    kept = SimpleNamespace(settings=settings, book=book, acquaintances=known)
+    return cast(Any, SimpleNamespace(roster=roster, kept=kept))
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_turn_shows_no_more_than_its_share_and_the_next_ones_the_rest(user: Us
 def test_a_long_name_counts_with_each_post_and_a_full_output_stops_them(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user._journal, "name_of", lambda author: "n" * 40_000)
+    monkeypatch.setattr(user.kept.journal, "name_of", lambda author: "n" * 40_000)
     texts = [f"post {number}" for number in range(1024)]
     say(user, *texts)
     count = len(shown(user))
@@ -146,14 +146,14 @@ def test_a_burst_costs_one_commit_one_sync_and_one_signature(
 ) -> None:
     say(user, "the first one brings the name along")
     signed: list[bytes] = []
-    sign = user._identity.sign
+    sign = user.kept._identity.sign
 
     def counted(data: bytes) -> bytes:
         signed.append(data)
         return sign(data)
 
-    monkeypatch.setattr(user._identity, "sign", counted)
-    journal: Journal = user._journal
+    monkeypatch.setattr(user.kept._identity, "sign", counted)
+    journal: Journal = user.kept.journal
     commits, syncs = journal.commits, journal.syncs
     say(user, *(f"line {number}" for number in range(500)))
     assert (journal.commits - commits, journal.syncs - syncs, len(signed)) == (1, 1, 1)
@@ -207,7 +207,7 @@ def test_a_name_that_can_be_none_is_refused_with_the_reason(user: User) -> None:
     assert user.name == "slow"
     user.rename("n" * protocol.MAX_NAME_BYTES)
     user._end_turn()
-    assert user.name == user._journal.name_of(user.member) == "n" * protocol.MAX_NAME_BYTES
+    assert user.name == user.kept.journal.name_of(user.member) == "n" * protocol.MAX_NAME_BYTES
 
 
 def test_members_are_found_by_label_name_or_the_start_of_their_id(
@@ -276,9 +276,9 @@ def room(user: User) -> User:
         author = Author(bytes([0xA0 + number]) * 40)
         author.says(kind=protocol.NAME, body=name.encode())
         author.says(f"{name} {number} says hello", time_ms=1000 * number)
-        user._journal._verify = lambda entry: True
-        user._journal.append(author.run)
-    user.node.mesh.frontier.update(user._journal.frontier())
+        user.kept.journal._verify = lambda entry: True
+        user.kept.journal.append(author.run)
+    user.node.mesh.frontier.update(user.kept.journal.frontier())
     say(user, "my own Hello")
     user.output = Notes()
     return user

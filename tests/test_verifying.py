@@ -12,6 +12,7 @@ import protocol
 from acquaintances import MAX_VERIFIED
 from events import ShowLink, ShowPosts
 from identity import safety_number
+from kept import Kept
 from tests.processes import Crowd, Process
 from tests.test_commands import BOB, BOB_LOG, OTHER_BOB, Told, started, typed
 from tests.test_journal import Author
@@ -25,11 +26,11 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
     """In a room with one bob, who has said something; it is always the same day."""
     monkeypatch.setattr("time.strftime", lambda *_: TODAY)
     user = started(tmp_path)
-    user._journal._verify = lambda entry: True
+    user.kept.journal._verify = lambda entry: True
     author = Author(BOB_LOG)
     author.says(kind=protocol.NAME, body=b"bob")
-    user._journal.append(author.run)
-    user.node.mesh.frontier.update(user._journal.frontier())
+    user.kept.journal.append(author.run)
+    user.node.mesh.frontier.update(user.kept.journal.frontier())
     return user
 
 
@@ -94,7 +95,7 @@ def test_a_question_that_is_answered_later_is_about_whom_it_was_asked_of(user: U
     typed(user, "/verify bob")
     assert len(warned(user, "bob", OTHER_BOB)) == 1
     answers[0](True)
-    assert list(user.acquaintances.verified) == [BOB.hex()]
+    assert list(user.kept.acquaintances.verified) == [BOB.hex()]
 
 
 def test_a_wrong_number_is_refused_loudly_and_keeps_nothing(user: User) -> None:
@@ -104,7 +105,7 @@ def test_a_wrong_number_is_refused_loudly_and_keeps_nothing(user: User) -> None:
         f"that is NOT your safety number with bob, which is {number_of(user)}: "
         "a digit is wrong, or somebody stands between you; nothing is kept"
     ]
-    assert user.acquaintances.verified == {}
+    assert user.kept.acquaintances.verified == {}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_wrong_number_is_refused_loudly_and_keeps_nothing(user: User) -> None:
 )
 def test_a_mistake_is_told_in_one_line(user: User, line: str, said: str) -> None:
     assert typed(user, line).said == [said]
-    assert user.acquaintances.verified == {}
+    assert user.kept.acquaintances.verified == {}
 
 
 def test_a_name_may_end_with_digits_or_be_one_number(user: User) -> None:
@@ -151,7 +152,9 @@ def test_two_whose_ids_begin_alike_are_told_apart_by_a_longer_one(user: User) ->
 
 
 def test_no_more_are_verified_than_are_kept(user: User) -> None:
-    user.acquaintances.verified.update(dict.fromkeys((f"{n:064x}" for n in range(1024)), TODAY))
+    user.kept.acquaintances.verified.update(
+        dict.fromkeys((f"{n:064x}" for n in range(1024)), TODAY)
+    )
     assert typed(user, f"/verify bob {number_of(user)}").said == [
         f"{MAX_VERIFIED} members are verified; /unverify some of them first"
     ]
@@ -163,18 +166,18 @@ def test_what_can_not_be_kept_is_told_and_holds_until_the_end(
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(user.acquaintances, "save", fail)
+    monkeypatch.setattr(user.kept.acquaintances, "save", fail)
     assert typed(user, f"/verify bob {number_of(user)}").said == [
         "bob is verified: b0b0b0b0 is the right key",
         "whom you know here can't be kept (No space left on device)",
     ]
-    assert list(user.acquaintances.verified) == [BOB.hex()]
+    assert list(user.kept.acquaintances.verified) == [BOB.hex()]
 
 
 def test_who_was_verified_and_is_not_in_the_room_any_more_has_the_name_of_then(
     user: User,
 ) -> None:
-    user.acquaintances.verify(OTHER_BOB.hex(), "robert", TODAY)
+    user.kept.acquaintances.verify(OTHER_BOB.hex(), "robert", TODAY)
     assert typed(user, "/verify").rows == [("robert", "b1b1b1b1", TODAY)]
     assert typed(user, "/unverify robert").said == ["robert is no longer verified"]
 
@@ -205,15 +208,17 @@ def test_who_is_linked_and_leaves_is_not_asked_for_a_name(user: User) -> None:
     assert told.warnings == []
 
 
-def test_a_journal_older_than_the_file_says_who_was_first(user: User, tmp_path: Path) -> None:
+def test_a_journal_older_than_the_file_says_who_was_first(
+    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     later = Author(BOB_LOG[:31] + b"\xff" + bytes(8))
     later.says(kind=protocol.NAME, body=b"bob", time_ms=10**12)
-    user._journal.append(later.run)
+    user.kept.journal.append(later.run)
     user.leave("")
     user.run()
     (tmp_path / "members.json").unlink()
+    monkeypatch.setattr(Kept, "verify", lambda kept, entry: True)
     again = User(port=0, name="me", data=tmp_path, output=Told())
-    again._verify = lambda entry: True  # type: ignore[method-assign]
     again.start_server()
     assert isinstance(again.output, Told)
     (said,) = again.output.warnings
@@ -222,7 +227,6 @@ def test_a_journal_older_than_the_file_says_who_was_first(user: User, tmp_path: 
     again.leave("")
     again.run()
     once_more = User(port=0, name="me", data=tmp_path, output=Told())
-    once_more._verify = lambda entry: True  # type: ignore[method-assign]
     once_more.start_server()
     assert isinstance(once_more.output, Told) and once_more.output.warnings == []
 
