@@ -570,7 +570,8 @@ class Mesh:
         """`address`, `reason`: of one of them."""
         self._strangers += count
         if self._now >= self._strangers_at + STRANGERS_S:
-            others = f" (and {self._strangers - 1} others)" if self._strangers > 1 else ""
+            more = self._strangers - 1
+            others = f" (and {more} other{'s' * (more > 1)})" if more else ""
             self._notice(f"a caller from {address[0]} did not get in: {reason}{others}")
             self._strangers, self._strangers_at = 0, self._now
 

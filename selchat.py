@@ -1,7 +1,7 @@
 """selchat: a group chat that lives in your terminals. Start reading here.
 
-The command line, and one session of it: what standard input, signals and the exit status
-have to do with a `User`, who does the rest (user.py).
+The command, and one session of it: what standard input, signals and the exit status have to do
+with a `User`, who does the rest (user.py).
 
 Never here: byte parsing, SQL, escape codes, protocol decisions. Nobody imports this but
 programs that want a `User`.
@@ -37,29 +37,24 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 _find_packages()
 
-import argparse  # noqa: E402 (what is needed must be found before it is imported)
-import contextlib  # noqa: E402
+import contextlib  # noqa: E402 (what is needed must be found before it is imported)
 from collections.abc import Callable  # noqa: E402
 from datetime import date, datetime  # noqa: E402
-from typing import IO, TYPE_CHECKING, NoReturn  # noqa: E402
+from typing import IO, TYPE_CHECKING  # noqa: E402
 
-import addresses  # noqa: E402
 import invite  # noqa: E402
+import joining  # noqa: E402
 import lines  # noqa: E402
 import net  # noqa: E402
 import output  # noqa: E402
 import protocol  # noqa: E402
-import qr  # noqa: E402
-import rooms  # noqa: E402
 import terminal  # noqa: E402
-from addresses import Address, BadAddress  # noqa: E402
-from folders import Folders  # noqa: E402
-from invite import BadInvite, CutOffInvite, Invite  # noqa: E402
+from addresses import BadAddress  # noqa: E402
+from arguments import parse  # noqa: E402
 from journal import JournalError  # noqa: E402
-from rooms import RoomError, Rooms  # noqa: E402
+from rooms import RoomError  # noqa: E402
 from text import harmless  # noqa: E402
 from user import (  # noqa: E402
-    DEFAULT_PORT,
     DONE,
     FAILED,
     BadPost,
@@ -70,13 +65,14 @@ from user import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
+    import argparse
+
     import editor
     import screen
 
 __version__ = "0.1.0"
 __all__ = ["BadPost", "StartError", "User", "main"]
 
-DEFAULT_LINGER_S = 10.0
 SCREEN_HISTORY = 20  # about a screenful
 # One read of standard input becomes one burst: one entry, one signature, one commit.
 INPUT_BYTES = 64 * 1024
@@ -93,7 +89,7 @@ _NOT_ENDING = {
 }  # fmt: skip
 ON_SCREEN = tuple(sorted(signal.valid_signals() - _NOT_ENDING))
 
-WRONG_USAGE, NOT_CONFIRMED, INTERRUPTED = 2, 3, 130
+NOT_CONFIRMED, INTERRUPTED = 3, 130
 
 
 class Session:
@@ -144,7 +140,7 @@ class Session:
             self._editor = editor.LineEditor(self._complete)
             self._screen = screen.Screen(
                 self._user.stdout.write,
-                _size,
+                terminal.size,
                 self._editor,
                 datetime.fromtimestamp,
                 self._user.names,
@@ -332,250 +328,7 @@ class Session:
         return self._user.confirmed_by() >= wanted
 
 
-def _size() -> tuple[int, int]:
-    """Columns and rows; 0 where they are not known. COLUMNS counts more than the terminal."""
-    try:
-        columns, rows = os.get_terminal_size(1)
-    except OSError:
-        columns, rows = 0, 0
-    wanted = os.environ.get("COLUMNS", "")
-    if wanted.isascii() and wanted.isdecimal() and len(wanted) < 5:
-        columns = int(wanted) or columns
-    return columns, rows
-
-
 # ---------------------------------------------------------------- the command line
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line that says what is wrong and what to do."""
-        sign, said = signs_on_stderr().error, harmless(invite.hide(message))
-        self.exit(WRONG_USAGE, f"{sign}{said}; see selchat.py --help\n")
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 7:
-        port = int(text)
-        if port == 0 or 1024 <= port <= 65535:
-            return port
-    if invite.is_invite(text):
-        raise argparse.ArgumentTypeError(
-            "an invite comes second: selchat.py 0 INVITE (0 is for any free port to listen on)"
-        )
-    raise argparse.ArgumentTypeError(
-        f"{text[:40]!a} is no port to listen on: take 1024 to 65535, or 0 for any free one"
-    )
-
-
-def _peer(text: str) -> Address | Invite | None:
-    """An address, an invite, or where one of them is to be read: @FILE, or - for what is typed or
-    piped in first."""
-    if text == "0":
-        return None
-    try:
-        if text == "-":
-            text = _first_invite(0)
-            if not text:
-                raise argparse.ArgumentTypeError("standard input ended before an invite came")
-            return invite.read_peer(text)
-        return invite.read_peer(_text_in(text[1:]) if text.startswith("@") else text)
-    except (BadAddress, BadInvite) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _text_in(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(invite.MAX_TEXT_CHARACTERS).decode(errors="replace").strip()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{path[:200]!a}: {error.strerror}") from None
-
-
-def _first_invite(descriptor: int) -> str:
-    """The first line, or as many as an invite was broken into. Byte by byte: what follows is what
-    is said. (There is no loop yet that could wait instead.)"""
-    if os.isatty(descriptor):
-        os.write(2, b"paste the invite here, and press Enter:\n")
-    data = bytearray()
-    while len(data) < invite.MAX_TEXT_CHARACTERS:
-        try:
-            byte = os.read(descriptor, 1)
-        except BlockingIOError:
-            net.wait_to_read(descriptor)
-            continue
-        except OSError as error:
-            raise argparse.ArgumentTypeError(f"standard input: {error.strerror}") from None
-        data += byte
-        if not byte or byte == b"\n":
-            text = data.decode(errors="replace").strip()
-            if not byte or (text and not _is_cut_off(text)):
-                return text
-    return data.decode(errors="replace")
-
-
-def _is_cut_off(text: str) -> bool:
-    try:
-        invite.read(text)
-    except CutOffInvite:
-        return True
-    except BadInvite:
-        return False
-    return False
-
-
-def _room(text: str) -> str:
-    try:
-        return rooms.checked_name(text)
-    except RoomError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _host(text: str) -> str:
-    try:
-        address = addresses.parse_address(f"[{text}]:1" if ":" in text else f"{text}:1")
-    except BadAddress:
-        raise argparse.ArgumentTypeError(f"{text[:60]!a} is no address to listen on") from None
-    if addresses.is_name(address):
-        raise argparse.ArgumentTypeError(
-            f"{text[:60]!a} is a name: give an address of this machine, or :: for all of them"
-        )
-    return address.host
-
-
-def _amount(text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 10:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:40]!a} is no number from 0 on")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 1e9:  # NaN is refused too
-        raise argparse.ArgumentTypeError(f"{text[:40]!a} is no number of seconds")
-    return seconds
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="selchat.py",
-        description="A group chat that lives in your terminals. No server, no account.",
-        epilog="One line is one post; /help lists the commands that can be typed.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("port", metavar="LISTEN_PORT", nargs="?", type=_port, default=DEFAULT_PORT,
-        help="1024 to 65535, or 0 for any free one (default 5000)")  # fmt: skip
-    add("peer", metavar="PEER", nargs="?", type=_peer,
-        help="PORT, HOST:PORT or [IPv6]:PORT of a member to link to, an invite, @FILE that holds "
-        "one, - for one from standard input; 0: nobody yet")  # fmt: skip
-    add("name", metavar="NAME", nargs="?", help="any text (default: the login name)")
-    add("--peer", dest="more_peers", metavar="ADDRESS", action="append", type=_peer, default=[],
-        help="one more member to link to; can be repeated")  # fmt: skip
-    add("--host", metavar="ADDRESS", type=_host, default="127.0.0.1",
-        help="listen there (default 127.0.0.1; :: for all, in a room)")  # fmt: skip
-    add("--room", metavar="NAME", type=_room,
-        help="a room of your own, its secret made at first use and kept")  # fmt: skip
-    add(
-        "--invite",
-        action="store_true",
-        help="print an invite to that room, and end; each PEER is an address that it leads to",
-    )
-    add("--data", metavar="DIR", help="where to keep everything of this user (default: "
-        "$SELCHAT_DATA, else $XDG_DATA_HOME/selchat/<profile>)")  # fmt: skip
-    add("--json", action="store_true", help="events as JSON lines on standard output")
-    add("--plain", action="store_true", help="no terminal features")
-    add("--stay", action="store_true", help="keep running when standard input ends")
-    add("--confirm", metavar="N", type=_amount,
-        help="when standard input ends, wait until N members have each post on disk")  # fmt: skip
-    add("--linger", metavar="SECONDS", type=_seconds, default=DEFAULT_LINGER_S,
-        help="how long to wait for that at most (default 10)")  # fmt: skip
-    add("--history", metavar="N", type=_amount,
-        help="show the last N posts at the start (default: 20 in a terminal, else 0)")  # fmt: skip
-    add("--debug", metavar="FILE", help="write a transcript of all events and actions there")
-    add("--version", action="version", version=f"selchat {__version__}")
-    return parser
-
-
-def _check_reach(parser: _Parser, args: argparse.Namespace) -> None:
-    """The open room's secret is public, so it stays on this machine."""
-    if args.room is not None:
-        return
-    for address in args.peers:
-        if not addresses.is_loopback(address):
-            parser.error(
-                f"{address} is not on this machine, and the open room, which everybody could "
-                "read, stays on it: go there with --room NAME, or with an invite"
-            )
-    if not addresses.is_loopback(Address(args.host, 1)):
-        parser.error(
-            f"{args.host} is not on this machine only, and everybody out there could read the "
-            "open room: listen there with --room NAME, or with an invite"
-        )
-    if args.invite:
-        parser.error("the open room needs no invite: say which room with --room NAME")
-
-
-def _join(args: argparse.Namespace) -> None:
-    """Takes the invites among the peers: keeps the room's secret, and goes to its addresses. Raises
-    RoomError, OSError."""
-    kept = Rooms(Folders(args.data).rooms)
-    for each in args.invites:
-        args.room = kept.join(each, args.room).name
-    given = (peer.addresses if isinstance(peer, Invite) else (peer,) for peer in args.peers)
-    args.peers = [address for some in given for address in some]
-
-
-def _hide_invites(args: argparse.Namespace) -> None:
-    """Whoever can list processes could read an invite from our command line. So selchat goes on
-    with another one, now that the room is kept: returns only where it can't."""
-    given = sys.argv[1:]
-    shown = [_without_invite(word, args.invites) for word in given]
-    if shown != given:
-        before = sys.orig_argv[: len(sys.orig_argv) - len(given)]
-        peers = (f"--peer={address}" for address in args.peers)
-        with contextlib.suppress(OSError):  # no memory: the invite stays to be seen
-            os.execv(sys.executable, [*before, f"--room={args.room}", *peers, *shown])
-
-
-def _without_invite(word: str, invites: list[Invite]) -> str:
-    option = "--peer=" if word.startswith("--peer=") else ""
-    try:
-        found = invite.read(word.removeprefix(option))
-    except BadInvite:
-        return word
-    return f"{option}0" if found in invites else word
-
-
-def _print_invite(args: argparse.Namespace) -> int:
-    """An invite to the room as its last run here has left it. Raises RoomError, OSError."""
-    import whereabouts
-
-    kept = Folders(args.data)
-    found = dict.fromkeys([*args.peers, *whereabouts.in_folders(kept.in_use(args.room))])
-    is_new = not Rooms(kept.rooms).has(args.room)
-    line = Rooms(kept.rooms).invite(args.room, [*found])
-    os.write(1, f"{line}\n{_picture(line)}".encode())
-    if is_new or not found:
-        why = "this room is new" if is_new else "nobody of this room has been up here yet"
-        leads = "" if found else ", so the invite leads to no address"
-        os.write(2, f"{signs_on_stderr().notice}{why}{leads}\n".encode())
-    return DONE
-
-
-def _picture(line: str) -> str:
-    """The QR code of an invite, where there is a terminal that has room for it; else ""."""
-    rows = qr.rows(line.upper()) if os.isatty(1) else None
-    if rows is None or len(rows[0]) > _size()[0]:
-        return ""
-    import look  # with rich, for which no other start should wait
-    import paint
-
-    painted = paint.Paint(os.environ)
-    return "".join(f"{painted.text(look.figure(row))}\n" for row in rows)
 
 
 def _private(path: str, flags: int) -> int:
@@ -595,19 +348,15 @@ def main(arguments: list[str] | None = None) -> int:
             os.fstat(descriptor)
         except OSError:  # closed: else the next file that is opened would be taken for it
             os.open(os.devnull, os.O_RDWR)
-    parser = _parser()
-    args = parser.parse_intermixed_args(arguments)
-    args.peers = [peer for peer in (args.peer, *args.more_peers) if peer]
-    args.invites = [peer for peer in args.peers if isinstance(peer, Invite)]
-    args.data = Path(args.data) if args.data else None
+    args = parse(arguments, __version__)
     debug = None
     try:
-        _join(args)
-        _check_reach(parser, args)
+        joining.join(args)
         if args.invite:
-            return _print_invite(args)
+            joining.print_invite(args)
+            return DONE
         if arguments is None:
-            _hide_invites(args)
+            joining.hide(args)
         if args.debug:
             debug = open(args.debug, "w", encoding="utf-8", errors="replace", opener=_private)
         return Session(_make_user(args, debug), args).run()

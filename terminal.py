@@ -120,3 +120,15 @@ class RawMode:
         finally:
             signal.signal(signal.SIGTTOU, stopping)
         self._write("\x1b[?2004l")
+
+
+def size() -> tuple[int, int]:
+    """Columns and rows; 0 where they are not known. COLUMNS counts more than the terminal."""
+    try:
+        columns, rows = os.get_terminal_size(1)
+    except OSError:
+        columns, rows = 0, 0
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isascii() and wanted.isdecimal() and len(wanted) < 5:
+        columns = int(wanted) or columns
+    return columns, rows

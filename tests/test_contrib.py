@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import invite
-import selchat
+from arguments import parse
 from invite import Invite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def test_systemd_finds_the_unit_well_locked_in(tmp_path: Path, systemd: str) -> 
 
 
 def arguments_work(arguments: list[str], folder: Path) -> None:
-    selchat._parser().parse_args(arguments)
+    parse(arguments, "0")
 
 
 def test_selchat_takes_the_arguments_of_the_unit(tmp_path: Path) -> None:

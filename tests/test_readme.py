@@ -122,9 +122,10 @@ def test_every_file_that_the_readme_links_to_is_there() -> None:
 
 
 def test_the_readme_tells_every_exit_status() -> None:
+    import arguments
     import selchat
 
-    statuses = {0, 1, selchat.WRONG_USAGE, selchat.NOT_CONFIRMED, selchat.INTERRUPTED}
+    statuses = {0, 1, arguments.WRONG_USAGE, selchat.NOT_CONFIRMED, selchat.INTERRUPTED}
     assert {int(n) for n in re.findall(r"^\| (\d+) \|", section("Pipes"), re.MULTILINE)} == statuses
 
 
