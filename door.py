@@ -5,7 +5,7 @@
 
 A caller that has not knocked is a stranger: one small object, and no byte to it but the
 challenge; a Link is only made for members. All who wait at the door are one descriptor
-of the loop, so however many they are, they have one share of a turn.
+of the loop, and a patient one: however many they are, they get a small part of its time.
 
 A crowd of strangers never locks a member out. Where the door is full, one of those who come from
 the address with the most callers has to go, picked at random: the oldest would always be the
@@ -33,8 +33,8 @@ import net
 import protocol
 from link import BUFFER_BYTES, WRONG_KNOCK, Gate, Link
 
-# Callers taken in a turn. At 30 us each that is a twentieth of the 5 ms that a busy loop makes
-# them wait (net.py); the rest stays in the kernel until then.
+# Callers taken in a turn: a quarter of a millisecond. The rest stays in the kernel, and while the
+# loop is busy it stays there longer (net.py).
 ACCEPTS_PER_TURN = 8
 BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
 # At the door at once: with links and files well below the 1024 descriptors that a process has.

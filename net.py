@@ -31,9 +31,9 @@ Ready = tuple[selectors.SelectorKey, int]
 
 # After so long, what else is ready waits for the next turn.
 TURN_S = 0.005
-# What may wait is looked at so often while there is something else to do. It takes a few tenths
-# of a millisecond each time (door.py), and so a twentieth of all time.
-PATIENCE_S = 0.005
+# While there is something else to do, others have so many times the time that the patient have
+# had before these get more: strangers (door.py) take one part in twenty-five of a busy node's time.
+PATIENCE = 24
 MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
 # What waits for a reader of our output. More stays in the journal until it reads.
 FULL_BYTES = 256 * 1024
@@ -64,7 +64,7 @@ class Loop:
         self, descriptor: int, events: int, ready: Callable[[int], None], *, patient: bool = False
     ) -> None:
         """`ready(events)` is called whenever `descriptor` is ready; replaces an earlier
-        watch. `patient`: but while others are ready too, only each PATIENCE_S. Regular files,
+        watch. `patient`: but not whenever others are ready too (PATIENCE). Regular files,
         which epoll refuses, are always ready."""
         (self._patient.add if patient else self._patient.discard)(descriptor)
         try:
@@ -124,7 +124,7 @@ class Loop:
             if self._stopped:
                 self._stopped = False
                 return
-            ready = self._first_served(self._selector.select(self._timeout_s(deadline())))
+            ready = self._serve_patient(self._selector.select(self._timeout_s(deadline())))
             soon, self._soon = self._soon, []
             for call in soon:
                 call()
@@ -143,16 +143,19 @@ class Loop:
             if due is not None and due <= self.now():
                 on_deadline()
 
-    def _first_served(self, ready: list[Ready]) -> list[Ready]:
-        """Those that a turn is for: who has waited longest first, and without the patient."""
-        ready.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
-        busy = [each for each in ready if each[0].fd not in self._patient]
-        if not busy or len(busy) == len(ready):
-            return ready
-        if self.now() < self._patient_at:
-            return busy
-        self._patient_at = self.now() + PATIENCE_S
-        return ready
+    def _serve_patient(self, ready: list[Ready]) -> list[Ready]:
+        """Calls the patient, if it is their time; the others that are ready, who has waited
+        longest first."""
+        patient = [each for each in ready if each[0].fd in self._patient]
+        others = [each for each in ready if each[0].fd not in self._patient]
+        others.sort(key=lambda each: -self._waited.get(each[0].fd, 0))
+        if patient and not (others and self.now() < self._patient_at):
+            began = self.now()
+            for key, events in patient:
+                key.data(events)
+            ended = self.now()
+            self._patient_at = ended + PATIENCE * (ended - began)
+        return others
 
     def _timeout_s(self, due: float | None) -> float | None:
         if self._always or self._soon:
