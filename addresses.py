@@ -183,6 +183,9 @@ def scope_of(address: Address) -> int | None:
         return None
     if str(host) != address.host or host.is_multicast or host.is_unspecified:
         return None
+    _, percent, scope = address.host.partition("%")
+    if percent and not (host.is_link_local and _SCOPE.fullmatch(scope)):
+        return None  # no other needs to say on which wire; and Python takes anything for one
     if host.version == 4 and int(host) >> 24 in (0, 255):
         return None  # "this network", and everybody on it
     if host.is_loopback:

@@ -363,7 +363,11 @@ def in_full(address: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, 
     host, _, zone = address[0].partition("%")
     if not zone:
         return address
-    return host, address[1], 0, int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    try:
+        number = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    except ValueError:  # NUL, or what the system can't spell
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
+    return host, address[1], 0, number
 
 
 def _tune(sock: socket.socket) -> None:

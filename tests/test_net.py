@@ -824,6 +824,15 @@ def test_a_dial_that_can_not_even_begin_is_an_error_at_once(lan: Net) -> None:
     assert error.value.errno in (errno.EACCES, errno.ENETUNREACH)
 
 
+@pytest.mark.parametrize("zone", ["no such wire", "\0", "\ud800"])
+def test_a_dial_over_a_wire_that_there_is_not_is_an_error_whatever_it_is_called(
+    lan: Net, members: dict[str, Member], zone: str
+) -> None:
+    link = Link(members["alice"].gate, dialed=True)
+    with pytest.raises(OSError):
+        Connection.dial(lan.loop, (f"fe80::1%{zone}", 1), link, lan.nodes[0].ready)
+
+
 def test_what_is_said_in_a_turn_does_not_leave_before_its_end(lan: Net) -> None:
     bob = lan.nodes[1]
     dialed, _ = lan.linked()

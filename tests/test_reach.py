@@ -49,6 +49,11 @@ def mesh(*links: Any) -> Mesh:
         (("5.6.7.8", 0), None, False),
         (("5.6.7.8", 65536), None, False),
         (("no address\n", 5000), None, False),
+        # A wire is a word of this machine's own, and only fe80:: needs one.
+        (("2a0a::1%eth0", 5000), FAR, False),
+        (("2a0a::1%\0", 5000), FAR, False),
+        (("fe80::1%\0", 5000), None, False),
+        (("fe80::1%" + "9" * 200, 5000), None, False),
         (FAR, ("no address", 1), False),
     ],
 )
