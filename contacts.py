@@ -22,9 +22,13 @@ AN END. What a user named is dialed until it answers, and as long as there are n
 for ever, but ever more rarely. What nobody answers at for a day, while others can be reached, is
 let go.
 
-WHO COMES FIRST. What a user named is dialed at once. Then comes where a peer has found
-somebody: half of the places are kept for that, so that a book full of dead addresses keeps nobody
-waiting.
+RUMOURS. What peers tell of is true, most of the time. But a member that lies could have a whole
+room dial whatever port of whomever it likes. So of dials to where nobody was ever found there are
+RUMOURS at first, and then one each RUMOUR_S: as long as they are in vain.
+
+WHO COMES FIRST. What a user named is dialed at once, MAX_NAMED_DIALS of it. Then comes where a peer
+has found somebody: half of the places are kept for that, so that a book full of dead addresses
+keeps nobody waiting.
 
 Lives here: what is known of addresses, back-off, whom to dial next. Never here: links,
 messages, I/O, `time`, the global `random`.
@@ -62,10 +66,16 @@ HEARSAY_S = 1.0
 # Dials under way at once to addresses that no person named: a book full of black holes
 # then takes minutes, but nobody's turn.
 MAX_DIALS = 32
+# Dials at once to addresses that a person named: half as many descriptors as strangers may have.
+MAX_NAMED_DIALS = 128
 # Of those, begun in so long a time: each costs a socket and a TLS object, a tenth of a
 # millisecond, and one that is refused at once is no longer under way.
 DIALS_AT_ONCE = 8
 DIALS_WITHIN_S = 0.01
+# Dials to what was only heard of, until somebody is found: four times the links that are wanted, so
+# that an honest room has no use for more; and as rarely as nobody minds to be called.
+RUMOURS = 64
+RUMOUR_S = 1.0
 # How often a node with enough links tries another: parted halves of a room hear of each other
 # again within seconds, as each of their members tries one, and a room at rest stays quiet.
 EXPLORE_S = 60.0
@@ -138,9 +148,12 @@ class Contacts:
         self._tries: dict[Address, Contact] = {}  # those with a next_try
         self._spares: dict[Address, Contact] = {}
         self._dialing: dict[Address, Contact] = {}  # begun, and neither up nor ended
+        self._dialing_named: set[Address] = set()  # those of them that a person named
         self._proofs = 0
         self._begun = 0  # to what no person named, until _begun_end
         self._begun_end = -NEVER
+        self._rumours = float(RUMOURS)  # that may be dialed
+        self._rumours_at = -NEVER  # when that was so
         self._explore_at = NEVER
         self._due_at: float | None = NEVER  # None: to be found anew
         self._leaving = False
@@ -160,7 +173,8 @@ class Contacts:
             contact.answered = contact.answered or member is not None
             self._want(contact, now)
             # Of a whole book, read at the start, what can't be begun at once is not looked at.
-            if contact.named or self._begun < DIALS_AT_ONCE or now >= self._begun_end:
+            has_place = self._begun < DIALS_AT_ONCE or now >= self._begun_end
+            if self._may_dial(contact) if contact.named else has_place:
                 self.dial(now)
 
     def hear(self, told: Iterable[tuple[Address, bytes, float]], over: Address, now: float) -> None:
@@ -200,8 +214,7 @@ class Contacts:
     ) -> None:
         """The name in `address` leads there; or nowhere, for that reason."""
         name = self.known.get(address)
-        self._dialing.pop(address, None)
-        self._due_at = None
+        self._dial_ended(address)
         if name is None or self._leaving:
             return
         name.link = None
@@ -277,6 +290,8 @@ class Contacts:
     def proven(self, address: Address, link: int, member: bytes) -> tuple[Contact, bool]:
         """TLS has found `member` there; and whether that is news."""
         contact = self.known.setdefault(address, Contact(address, "hearsay"))
+        if self._is_rumour(contact):
+            self._rumours = min(self._rumours + 1, RUMOURS)
         news = (contact.member, contact.proven) != (member, True)
         contact.link, contact.member = link, member
         contact.proven = contact.answered = True
@@ -300,15 +315,13 @@ class Contacts:
 
     def is_up(self, address: Address) -> bool:
         """The dial has led to a link; whether it was begun though there were enough."""
-        self._dialing.pop(address, None)
-        self._due_at = None  # there may be room for another dial
+        self._dial_ended(address)
         contact = self.known.get(address)
         return contact is not None and contact.exploring
 
     def ended(self, address: Address, link: int, now: float) -> None:
         """A link that was dialed has ended, whatever for."""
-        self._dialing.pop(address, None)
-        self._due_at = None
+        self._dial_ended(address)
         contact = self.known.get(address)
         if contact is not None and contact.link == link:
             contact.link, contact.exploring = None, False
@@ -387,22 +400,26 @@ class Contacts:
         self._due_at = None
         if now >= self._begun_end:
             self._begun_end, self._begun = now + DIALS_WITHIN_S, 0
+        self._earn_rumours(now)
         self._explore(now)
         self._fill(now)
         due = self._due(now)
         if len(due) > 1:
             self._random.shuffle(due)
-        # What a person named comes first, and waits for nothing; then where somebody is, as a
-        # peer says; then what never failed.
+        # What a person named comes first, and waits only for its like; then where somebody is, as
+        # a peer says; then what never failed.
         for contact in sorted(due, key=lambda c: (not c.named, not c.vouched, c.failures)):
             if contact.named:
-                self._begin(contact)
+                if self._may_dial(contact):
+                    self._begin(contact)
             elif self._enough() and contact.member not in self._members:
                 self._put_aside(contact)
             elif not self._may_dial(contact):
                 return
             elif self._begun >= DIALS_AT_ONCE:
                 self._schedule(contact, self._begun_end)
+            elif self._is_rumour(contact) and self._rumours < 1:
+                self._schedule(contact, now + RUMOUR_S)
             else:
                 self._begun += self._begin(contact)
 
@@ -414,11 +431,28 @@ class Contacts:
         self._drop(contact)
         if self._settled(contact):
             return False
+        if self._is_rumour(contact):
+            self._rumours -= 1
         contact.link = -1
         self._dialing[contact.address] = contact
+        if contact.named:
+            self._dialing_named.add(contact.address)
         dial = LookUpName if is_name(contact.address) else OpenLink
         self._do(dial(contact.address))
         return True
+
+    def _dial_ended(self, address: Address) -> None:
+        self._dialing.pop(address, None)
+        self._dialing_named.discard(address)
+        self._due_at = None  # there may be room for another dial
+
+    def _is_rumour(self, contact: Contact) -> bool:
+        """Whether there is no more to it than what a peer said. (What a name leads to is its own.)"""
+        return contact.source == "hearsay" and not contact.answered and contact.via is None
+
+    def _earn_rumours(self, now: float) -> None:
+        earned = max(0.0, now - self._rumours_at) / RUMOUR_S
+        self._rumours, self._rumours_at = min(self._rumours + earned, RUMOURS), now
 
     def _fill(self, now: float) -> None:
         """Schedules spares, where links are missing that nothing under way may bring."""
@@ -467,7 +501,7 @@ class Contacts:
             times = [
                 contact.next_try
                 for contact in self._tries.values()
-                if contact.next_try is not None and (contact.named or self._may_dial(contact))
+                if contact.next_try is not None and self._may_dial(contact)
             ]
             self._due_at = min(times, default=NEVER)
             if self._enough():
@@ -484,9 +518,12 @@ class Contacts:
         return len(self._members) >= self._max_links
 
     def _may_dial(self, contact: Contact) -> bool:
-        """Whether it may be dialed now, though no person named it. Half of the places are for
-        those where somebody is, as a peer says."""
-        return len(self._dialing) < (MAX_DIALS if contact.vouched else MAX_DIALS // 2)
+        """Whether there is a place for it now: one of its own for what a person named; and half of
+        the others are for those where somebody is, as a peer says."""
+        named = len(self._dialing_named)
+        if contact.named:
+            return named < MAX_NAMED_DIALS
+        return len(self._dialing) - named < (MAX_DIALS if contact.vouched else MAX_DIALS // 2)
 
     def _settled(self, contact: Contact) -> bool:
         """Nothing to be had from dialing it: proven, and linked to; or not wanted."""

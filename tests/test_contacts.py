@@ -467,6 +467,77 @@ def test_who_is_alone_forgets_nobody_for_it_may_be_alone_because_its_network_is_
     assert book.known[ZOE_AT].next_try is not None
 
 
+def test_of_many_that_a_person_named_not_all_are_dialed_at_once_and_they_keep_nobody_waiting() -> (
+    None
+):
+    book = Book(max_links=16)
+    named = [("10.1.0.1", 1000 + number) for number in range(contacts.MAX_NAMED_DIALS + 99)]
+    for address in named:
+        book.learn(address, "you", None, 0.0)
+    first = book.dialed()
+    assert len(first) == contacts.MAX_NAMED_DIALS
+    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, 0.0)
+    assert book.dialed() == [ZOE_AT]
+    assert book.deadline() == NEVER, "nothing to be done before one of these has ended"
+    for address in first:
+        book.opened(address, 9)
+        book.ended(address, 9, 10.0)
+        book.failed(address, "no answer", 10.0, reached=False)
+    assert book.deadline() <= 10.0
+    book.dial(10.0)
+    assert set(book.dialed()) == set(named) - set(first)
+
+
+# Who would have us dial others
+
+
+def lies(book: Book, now: float) -> list[Address]:
+    """A member tells of a hundred ports of somebody, once a second for a minute, and nobody it
+    knows is there; what is dialed."""
+    dialed: list[Address] = []
+
+    def fail(moment: float) -> None:
+        for address in book.dialed():
+            dialed.append(address)
+            book.opened(address, 9)
+            book.ended(address, 9, moment)
+            book.failed(address, "connection refused", moment, reached=False)
+
+    for second in range(60):
+        at = [("9.9.9.9", 1000 + 100 * second + port) for port in range(100)]
+        told = [(address, Random(str(address)).randbytes(32), 0.0) for address in at]
+        book.hear(told, ZOE_AT, now + second)
+        fail(now + second)
+        while (moment := book.deadline()) < now + second + 1:
+            book.dial(moment)
+            fail(moment)
+    return dialed
+
+
+def test_a_member_that_lies_has_us_dial_strangers_for_a_moment_and_then_once_a_second() -> None:
+    book = Book(max_links=16)
+    assert contacts.RUMOURS <= len(lies(book, 0.0)) <= contacts.RUMOURS + 61
+    assert len(lies(book, 60.0)) <= 61
+    assert contacts.RUMOURS <= len(lies(book, 600.0)) <= contacts.RUMOURS + 61
+
+
+def test_what_was_true_costs_no_belief_and_what_a_person_or_a_caller_named_waits_for_no_lie() -> (
+    None
+):
+    book = Book(max_links=1000)
+    for number in range(2 * contacts.RUMOURS):
+        address, member = ("10.1.0.1", 1000 + number), number.to_bytes(32, "big")
+        book.hear([(address, member, 0.0)], ZOE_AT, 0.1 * number)
+        assert book.dialed() == [address]
+        found(book, address, number, member)
+        book.members[member] = object()
+        book.is_up(address)
+    lies(book, 20.0)
+    book.learn(ANN_AT, "you", None, 80.0)
+    book.called_from(BOB_AT, BOB, 80.0, 0.0)
+    assert {ANN_AT, BOB_AT} <= set(book.dialed())
+
+
 # What is said
 
 
