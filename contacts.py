@@ -447,7 +447,7 @@ class Contacts:
         self._due_at = None  # there may be room for another dial
 
     def _is_rumour(self, contact: Contact) -> bool:
-        """Whether there is no more to it than what a peer said. (What a name leads to is its own.)"""
+        """Whether a peer said so, and that is all. (What the user's names lead to is none.)"""
         return contact.source == "hearsay" and not contact.answered and contact.via is None
 
     def _earn_rumours(self, now: float) -> None:

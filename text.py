@@ -45,8 +45,13 @@ _FILLERS = "\u115f\u1160\u3164\uffa0"  # letters by category, but nothing is to 
 _INVISIBLE = re.compile(
     "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-# How a name ends that could pass for a label with an id, as `fold` shows it.
-_POSES = re.compile(r"~ ?\w{4,}\Z")
+# What in a name could pass for a label with an id, as `fold` shows it.
+_POSES = re.compile(r"~\W{0,2}\w{4}")
+# Where a name seems to end and a text to begin, "bob: I agree"; with what looks like a colon.
+_SPEAKS = re.compile(
+    "[:\u02d0\u02f8\u0589\u05c3\u0703\u0704\u0903\u0a83\u16ec\u1803\u1809\u205a\u2236\ua789\ufe13\ufe30"
+    "\ufe55\uff1a](?=\\s|\\Z)"
+)
 
 
 # Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay.
@@ -261,7 +266,7 @@ def short_name(name: str, cells: int = NAME_CELLS) -> str:
     name = name[:NAME_CHARACTERS]
     if not _INVISIBLE.sub("", name).strip():
         return ""
-    shown = harmless(name).strip()
+    shown = _SPEAKS.sub(REPLACEMENT, harmless(name).strip())
     return shown if cells_of(shown) <= cells else first_cells(shown, cells - 1) + "…"
 
 

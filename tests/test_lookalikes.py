@@ -40,6 +40,8 @@ def look_alike(one: str, other: str) -> bool:
         ("Bob", "B0B"),
         ("admin", "аdmіn"),
         ("alice", "al\u0131ce"),
+        ("apple", "аррӏе"),  # Cyrillic, all of it
+        ("bob~1a2b", "bob\u02dc1a2b"),
         ("alice", "a1ice"),
         ("alice", "aIice"),
         ("Ian", "lan"),

@@ -169,10 +169,22 @@ def test_a_name_can_not_pose_as_another_members_label() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bob~lalb", "bob∼1a2b", "bob\uff5e1a2b", "bob~ 1a2b", "bob~1a2b3c4d"]
+    "name",
+    [
+        *("bob~lalb", "bob∼1a2b", "bob\uff5e1a2b", "bob~ 1a2b", "bob~1a2b3c4d"),
+        *("bob~1a2b.", "bob~1a2b \u2713", "bob~\xb71a2b", "bob~1a2b: no"),
+        *("bob\u02dc1a2b", "bob\u223d1a2b", "bob \u03031a2b", "bob\u30301a2b"),
+    ],
 )
 def test_nor_can_one_that_only_looks_like_a_label(name: str) -> None:
     assert label(name, ALICE).endswith("~a1a1")
+
+
+@pytest.mark.parametrize("colon", [":", "\u2236", "\ua789", "\uff1a", "\u02d0", "\u05c3"])
+def test_nothing_in_a_name_looks_like_its_end_and_the_beginning_of_a_text(colon: str) -> None:
+    assert label(f"bob{colon} I agree", ALICE) == "bob\ufffd I agree"
+    assert label(f"bob{colon}", ALICE) == "bob\ufffd"
+    assert label(f"12{colon}30", ALICE) == f"12{colon}30"
 
 
 BOB, TWIN, OTHER_TWIN = "b2" * 32, "b2b2" + "c" * 60, "b2b2c" + "d" * 59
