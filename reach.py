@@ -16,6 +16,7 @@ Lives here: which addresses are ours, and which count. Never here: sockets, file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # Of where a node is found: a home has two families, and a network of its own.
 MAX_OWN = 4
+# Of those, where only peers say that they have found it, what most of them say: a router has an
+# address of each family. Who lies fills no invite with them.
+MAX_TOLD = 2
 # After so long with a peer, it would have called back, if it could: it tries four times in 4 s.
 UNCALLED_S = 30.0
 
@@ -65,9 +69,10 @@ class Reach:
             found = [Address(self._host, self._port)]
         else:
             found = [Address(host, self._port) for host in local()]
-        links = mesh.members.values()
         found.sort(key=lambda address: -(scope_of(address) or 0))
-        proven = [Address(*link.finds_us) for link in links if link.finds_us is not None]
+        told = _told(mesh, self.may_learn)
+        beyond = [each for each in told if each not in found][:MAX_TOLD]
+        proven = [each for each in told if each in found or each in beyond]
         counted = [each for each in (*proven, *found) if self.may_learn(each, None)]
         if self.stays:
             counted = [each for each in counted if scope_of(each) == THIS_MACHINE]
@@ -100,6 +105,16 @@ class Reach:
             "nobody can call this node, because of a router or a firewall, it seems; "
             f"{fine}; to be one of those, let the router pass port {self._port} on to this machine"
         )
+
+
+def _told(mesh: Mesh, counts: Callable[[Address, Address], bool]) -> list[Address]:
+    """Where peers say that they have found us, as far as they are away; what most say first."""
+    said = [
+        Address(*link.finds_us)
+        for link in mesh.members.values()
+        if link.finds_us is not None and counts(Address(*link.finds_us), Address(*link.address))
+    ]
+    return [address for address, _ in Counter(said).most_common()]
 
 
 def _beyond(mesh: Mesh) -> list[Link]:

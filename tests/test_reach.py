@@ -87,8 +87,7 @@ def test_a_node_is_found_where_others_did_and_then_where_it_sees_itself_the_furt
         Address("2a0a::9", 5000),
         Address("192.168.1.9", 5000),
     ]
-    many = mesh(*(link(FAR, finds_us=(f"7.7.7.{n}", 5000)) for n in range(40)))
-    assert len(reach.own(many, list)) == MAX_OWN
+    assert len(reach.own(mesh(), lambda: [f"7.7.7.{n}" for n in range(40)])) == MAX_OWN
 
 
 def test_what_peers_merely_say_of_us_counts_for_nothing_and_what_nobody_can_call_neither() -> None:
@@ -96,6 +95,21 @@ def test_what_peers_merely_say_of_us_counts_for_nothing_and_what_nobody_can_call
     told = mesh(link(FAR, seen="6.6.6.6"), link(FAR, finds_us=("chat.example", 5000)))
     assert reach.own(told, lambda: ["5.6.7.8", "127.0.0.1"]) == [Address("5.6.7.8", 5000)]
     assert reach.own(told, lambda: ["127.0.0.1"]) == [Address("127.0.0.1", 5000)]
+
+
+def test_peers_that_lie_neither_fill_an_invite_nor_lead_who_is_invited_to_their_own_router() -> (
+    None
+):
+    reach = Reach("::", 5000, is_open=False)
+    lies = [link(FAR, finds_us=(f"6.6.6.{number}", 22)) for number in range(9)]
+    lies += [link(FAR, finds_us=NEAR), link(FAR, finds_us=HERE)]
+    truth = [link(NEAR, finds_us=("9.9.9.9", 5000)), link(FAR, finds_us=("9.9.9.9", 5000))]
+    assert reach.own(mesh(*lies, *truth), lambda: ["192.168.1.9", "2a0a::9"]) == [
+        Address("9.9.9.9", 5000),
+        Address("6.6.6.0", 22),
+        Address("2a0a::9", 5000),
+        Address("192.168.1.9", 5000),
+    ]
 
 
 def test_who_listens_on_one_address_is_found_there() -> None:
