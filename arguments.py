@@ -123,6 +123,14 @@ def _is_cut_off(text: str) -> bool:
     return False
 
 
+def _name(text: str) -> str:
+    if invite.is_secret(text):
+        raise argparse.ArgumentTypeError(
+            "that is an invite, which nobody should see: it comes second, selchat.py 0 INVITE NAME"
+        )
+    return text
+
+
 def _room(text: str) -> str:
     try:
         return rooms.checked_name(text)
@@ -171,7 +179,7 @@ def _parser(version: str) -> _Parser:
     add("peer", metavar="PEER", nargs="?", type=_peer,
         help="PORT, HOST:PORT or [IPv6]:PORT of a member to link to, an invite, @FILE that holds "
         "one, - for one from standard input; 0: nobody yet")  # fmt: skip
-    add("name", metavar="NAME", nargs="?", help="any text (default: the login name)")
+    add("name", metavar="NAME", nargs="?", type=_name, help="any text (default: the login name)")
     add("--peer", dest="more_peers", metavar="ADDRESS", action="append", type=_peer, default=[],
         help="one more member to link to; can be repeated")  # fmt: skip
     add("--host", metavar="ADDRESS", type=_host, default="127.0.0.1",

@@ -140,6 +140,11 @@ def is_invite(text: str) -> bool:
     return False
 
 
+def is_secret(text: str) -> bool:
+    """Whether it is an invite, or so much of one that it may tell of the secret."""
+    return hide(text) != text and is_invite(text)
+
+
 def read_peer(text: str) -> Address | Invite:
     """What a person gives as a peer. Raises BadAddress or BadInvite, and neither tells what was
     given where that may be what is left of an invite."""

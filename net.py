@@ -365,7 +365,7 @@ def in_full(address: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, 
         return address
     try:
         number = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
-    except ValueError:  # NUL, or what the system can't spell
+    except (OSError, ValueError):  # the first has no words for it; NUL is no name at all
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
     return host, address[1], 0, number
 

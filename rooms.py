@@ -118,6 +118,8 @@ def checked_name(name: str) -> str:
     fault = invite.room_fault(name)
     if name.casefold() == OPEN_ROOM:
         fault = f"is {name}: that is the one without a secret, where you are without --room"
+    if invite.is_secret(name):
+        fault = "is an invite: give that as a PEER, selchat.py 0 INVITE"
     if fault:
         raise RoomError(f"the room's name {fault}")
     return name

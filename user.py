@@ -228,6 +228,8 @@ class User:
         name = name.encode(errors="replace").decode()
         if not name.strip():
             self.output.error("a name has at least one character")
+        elif invite.is_secret(name):
+            self.output.error("that is an invite, and no name: nobody was told")
         elif len(name.encode()) > protocol.MAX_NAME_BYTES:
             limit = protocol.MAX_NAME_BYTES
             self.output.error(f"that name is too long: it has at most {limit} bytes")

@@ -78,6 +78,32 @@ def test_an_invite_may_be_in_a_file_or_come_first_on_standard_input_broken_into_
     crowd.wait_linked(ann, bob, cyd, dan)
 
 
+def test_one_invite_on_the_command_line_and_one_on_standard_input_are_both_read_once(
+    crowd: Crowd,
+) -> None:
+    ann = crowd.start(0, 0, "ann", "--room", "hike", data="ann").wait_ready()
+    invited = invite_of(crowd, "ann")
+    for peers in (("-", "bob", "--peer", invited), (invited, "bob", "--peer=-")):
+        bob = crowd.start(0, *peers)
+        bob.say(invited, "hi")
+        bob.end_input()
+        assert bob.wait_end() == 0, bob.stderr
+    crowd.wait(lambda: ann.texts() == ["hi", "hi"], "the line after the invite is a post")
+
+
+@pytest.mark.parametrize("arguments", ["0 0 INVITE", "0 0 bob --room INVITE"])
+def test_an_invite_in_the_wrong_place_is_told_to_nobody(crowd: Crowd, arguments: str) -> None:
+    invited = invite_of(crowd, "ann", "h")
+    words = [invited if word == "INVITE" else word for word in arguments.split()]
+    wrong = crowd.start(*words, stdin=DEVNULL)
+    line = one_line(wrong, 2)
+    assert "selchat.py 0 INVITE" in line and invited[12:] not in line
+    ann = crowd.start(0, 0, "ann").wait_ready()
+    ann.write(f"/nick {invited}\n")
+    crowd.wait(ann.errors, "it is refused")
+    assert ann.errors() == ["that is an invite, and no name: nobody was told"]
+
+
 def test_all_names_of_one_person_are_in_the_same_room(crowd: Crowd) -> None:
     ann = crowd.start(0, 0, "ann", "--room", "hike", data=None).wait_ready()
     bob = crowd.start(0, ann.port, "bob", "--room", "hike", data=None)
