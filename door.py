@@ -8,9 +8,11 @@ challenge; a Link is only made for members. All who wait at the door are one des
 of the loop, and a patient one: however many they are, they get a small part of its time.
 
 A crowd of strangers never locks a member out. Where the door is full, one of those who come from
-the address with the most callers has to go, picked at random: the oldest would always be the
-honest one, whose answer has a long way. An address that knocks wrong without end is hung up on
-without a challenge, but for so many times a second, and never if a member has come from there.
+the address with the most callers has to go; of IPv6 from the site, which may have 65,536 networks.
+It is picked at random: the oldest would always be the honest one, whose answer has a long way. Of
+many addresses with one caller each those stay from which a member has come. An address that knocks
+wrong without end is hung up on without a challenge, but for so many times a second, and never if a
+member has come from there.
 
 Lives here: the listening socket, who waits, the limits. Never here: what a knock is, TLS, what is
 said once somebody is in.
@@ -153,7 +155,7 @@ class Door:
         self._listen, self._let_in, self._refused = listen, let_in, refused
         self._callers: dict[int, _Caller] = {}  # by descriptor, the first to come first
         self._origins: dict[str | bytes, _Origin] = {}  # the last to call last
-        self._waiting: dict[str | bytes, _Origin] = {}  # those who have callers at the door
+        self._crowds: dict[str | bytes, dict[int, _Caller]] = {}  # by site, and by descriptor
         self._friendly: dict[str | bytes, None] = {}  # from there a member came; the last one last
         self._told_of: tuple[Address, str] | None = None
         self._untold = 0
@@ -245,8 +247,11 @@ class Door:
         self._let_in(connection, caller.address)
 
     def _make_room(self) -> None:
-        crowd = max(self._waiting.values(), key=lambda origin: len(origin.callers))
-        self._refuse(self._random.choice(list(crowd.callers.values())), "too many at once")
+        most = max(map(len, self._crowds.values()))
+        crowds = [list(crowd.values()) for crowd in self._crowds.values() if len(crowd) == most]
+        strange = [crowd for crowd in crowds if crowd[0].origin.key not in self._friendly]
+        crowd = self._random.choice(strange or crowds)
+        self._refuse(self._random.choice(crowd), "too many at once")
 
     def _origin(self, key: str | bytes, now: float) -> _Origin:
         """Where a caller comes from, with what it is allowed by now."""
@@ -269,15 +274,16 @@ class Door:
         number = caller.socket.fileno()
         self._selector.register(number, net.READ, caller)
         self._callers[number] = caller.origin.callers[number] = caller
-        self._waiting[caller.origin.key] = caller.origin
+        self._crowds.setdefault(_site_of(caller.origin), {})[number] = caller
         if len(self._callers) > MAX_CALLERS:
             self._make_room()
 
     def _leave(self, caller: _Caller) -> None:
         number = caller.socket.fileno()
-        del self._callers[number], caller.origin.callers[number]
-        if not caller.origin.callers:
-            del self._waiting[caller.origin.key]
+        crowd = self._crowds[site := _site_of(caller.origin)]
+        del self._callers[number], caller.origin.callers[number], crowd[number]
+        if not crowd:
+            del self._crowds[site]
         self._selector.unregister(number)
 
     def _refuse(self, caller: _Caller, reason: str) -> None:
@@ -337,3 +343,8 @@ def _origin_of(host: str) -> str | bytes:
     if ":" not in host:
         return host
     return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8]
+
+
+def _site_of(origin: _Origin) -> str | bytes:
+    """All networks of IPv6 that one subscriber may have: their first 48 bits (RFC 6177)."""
+    return origin.key if isinstance(origin.key, str) else origin.key[:6]

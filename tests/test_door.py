@@ -444,6 +444,33 @@ def test_of_ipv6_a_whole_network_counts_as_one_address(house: House) -> None:
     assert sorted(len(origin.callers) for origin in house.door._origins.values()) == [1, 1, 49]
 
 
+def test_who_has_all_networks_of_a_site_of_ipv6_locks_nobody_out(house: House) -> None:
+    honest = house.call()
+    for number in range(3 * door.MAX_CALLERS):
+        pairs(house, [f"2001:db8:0:{number:x}::1"])
+    assert house.count() == door.MAX_CALLERS
+    knock(honest)
+    house.until_inside(1)
+
+
+def test_of_a_crowd_from_everywhere_those_go_from_where_no_member_came_and_at_random(
+    house: House,
+) -> None:
+    knock(house.call(THERE))
+    house.until_inside(1)
+    again, elsewhere = house.call(THERE), house.call(ELSEWHERE)
+    order = list(house.door._callers.values())
+    for number in range(door.MAX_CALLERS):
+        pairs(house, [f"2001:db8:{number:x}::1"])
+    assert order[1].socket.fileno() > 0, "picked at random, of 257 two times"
+    for number in range(9 * door.MAX_CALLERS):
+        pairs(house, [f"2001:db9:{number:x}::1"])
+    assert order[1].socket.fileno() < 0
+    elsewhere.close()
+    knock(again)
+    house.until_inside(2)
+
+
 def test_strangers_of_many_networks_cost_a_bounded_memory(house: House) -> None:
     for number in range(door.MAX_ADDRESSES + 300):
         pairs(house, [f"2001:db8:{number:x}::1"])
@@ -454,7 +481,7 @@ def test_strangers_of_many_networks_cost_a_bounded_memory(house: House) -> None:
     assert len(house.door._origins) <= door.MAX_ADDRESSES
     waiting = [origin for origin in house.door._origins.values() if origin.callers]
     assert sum(len(origin.callers) for origin in waiting) == door.MAX_CALLERS
-    assert {origin.key for origin in waiting} == set(house.door._waiting)
+    assert sum(map(len, house.door._crowds.values())) == door.MAX_CALLERS
 
 
 def test_of_friendly_addresses_the_last_ones_are_remembered(
@@ -502,9 +529,9 @@ def test_whoever_comes_and_goes_the_books_are_right(
             assert all(caller.socket.fileno() == number for number, caller in callers.items())
             by_origin = [c for o in house.door._origins.values() for c in o.callers.values()]
             assert sorted(map(id, by_origin)) == sorted(map(id, callers.values()))
-            assert {o.key for o in house.door._waiting.values()} == {
-                o.key for o in house.door._origins.values() if o.callers
-            }
+            by_site = [c for crowd in house.door._crowds.values() for c in crowd.values()]
+            assert sorted(map(id, by_site)) == sorted(map(id, callers.values()))
+            assert all(house.door._crowds.values())
             assert set(house.door._selector.get_map()) == set(callers)
         told = house.refused()
         assert told + house.count() == len(steps)
