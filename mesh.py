@@ -147,6 +147,9 @@ MAX_REPLACED = 256
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
+# So many notices in so long about what members do wrong: each of them can do it without end.
+BLAMES, BLAMES_S = 8, 60.0
+
 # ---------------------------------------------------------------- state
 
 
@@ -247,6 +250,8 @@ class Mesh:
         # Entries up to a seq are history, unless their time (ms) is in a range.
         self._history = {log: (seq, range(0)) for log, seq in frontier.items()}
         self._sync_at = self._peers_at = NEVER
+        self._blamed: deque[float] = deque(maxlen=BLAMES)  # when
+        self._unblamed = 0  # of which nothing was said
         self._strangers = 0
         self._strangers_at = float("-inf")
         self._actions: list[Action] = []
@@ -413,9 +418,8 @@ class Mesh:
 
     def _refuse_copy(self, link: Link, hello: Hello) -> None:
         """Two instances of a member take turns: both are alive."""
-        name = hello.name[:40]
-        self._notice(
-            f"{name} at {show(link.address)} is not let in: another node uses the same key, and is "
+        self._blame(
+            f"{_called(hello, link)} is not let in: another node uses the same key, and is "
             "linked already; somebody runs a copy of a data folder"
         )
         self._do(SendMessage(link.id, Bye(COPIED)))
@@ -555,8 +559,7 @@ class Mesh:
 
     def _fault(self, link: Link, reason: str) -> None:
         """The far end broke the protocol: one notice, and the link ends."""
-        name = link.hello.name[:40] if link.hello else "a node"
-        self._notice(f"{name} at {show(link.address)} sent {reason}; link closed")
+        self._blame(f"{_called(link.hello, link)} sent {reason}; link closed")
         self._do(SendMessage(link.id, Bye(f"you sent {reason}")))
         was_up = link.up
         self._close(link, f"sent {reason}")
@@ -896,6 +899,16 @@ class Mesh:
     def _notice(self, text: str) -> None:
         self._do(ShowNotice(text))
 
+    def _blame(self, text: str) -> None:
+        """A notice about what a member did, unless there were too many of them just now."""
+        if len(self._blamed) == BLAMES and self._now < self._blamed[0] + BLAMES_S:
+            self._unblamed += 1
+            return
+        more = f" ({self._unblamed:,} more such things were not told)" if self._unblamed else ""
+        self._unblamed = 0
+        self._blamed.append(self._now)
+        self._notice(f"{text}{more}")
+
     _HANDLERS: ClassVar[dict[type, Callable[[Mesh, Any], None]]] = {
         AddressLearned: _address_learned,
         AddressDeleted: _address_deleted,
@@ -921,6 +934,12 @@ class Mesh:
         TimePassed: _time_passed,
         Left: _left,
     }
+
+
+def _called(hello: Hello | None, link: Link) -> str:
+    """Who is at the far end, in a notice: with the id, since anybody can have any name."""
+    id = f" (id {link.member[:4].hex()})" if link.member is not None else ""
+    return f"{hello.name[:40] if hello else 'a node'}{id} at {show(link.address)}"
 
 
 def _first_haves(heads: list[Head]) -> Iterator[Have]:

@@ -161,7 +161,7 @@ class Sendings:
                     self._are_true(action.message)
             elif kind is events.ShowNotice:
                 assert isinstance(action, events.ShowNotice)
-                if self._machine.honest and action.text.endswith("link closed"):
+                if self._machine.honest and "; link closed" in action.text:
                     self._is_of_a_liar(action.text)
             elif kind is events.OpenLink:
                 assert isinstance(action, events.OpenLink)

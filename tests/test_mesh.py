@@ -466,7 +466,7 @@ def test_of_two_instances_that_take_turns_only_one_is_linked_and_the_other_is_to
               >> LinkOpened(9, ("10.0.0.9", 40009), False)
               >> LinkSecured(9, ZOE)
               >> MessageReceived(9, Hello("zoe", 0, instance=7))
-              << ShowNotice("zoe at 10.0.0.9:40009" + TWICE)
+              << ShowNotice("zoe (id 5a5a5a5a) at 10.0.0.9:40009" + TWICE)
               << SendMessage(9, Bye(COPIED))
               << CloseLink(9)
               >> LinkClosed(8, "closed")
@@ -671,7 +671,7 @@ def test_a_message_before_the_hello_ends_the_link_with_one_notice(early: str) ->
     reason = f"{type(eval(early, NAMES)).__name__} before its Hello"
     script.play(f"""
         0.000 >> MessageReceived(1, {early})
-              << ShowNotice("a node at 10.0.0.3:5000 sent {reason}; link closed")
+              << ShowNotice("a node (id 5a5a5a5a) at 10.0.0.3:5000 sent {reason}; link closed")
               << SendMessage(1, Bye("you sent {reason}"))
               << CloseLink(1)
               >> MessageReceived(1, {early})
@@ -682,12 +682,13 @@ def test_a_message_before_the_hello_ends_the_link_with_one_notice(early: str) ->
 def test_a_second_hello_ends_the_link_with_one_notice() -> None:
     script = Script()
     script.link(ZOE, 1)
-    script.play("""
+    fault = "sent a hello out of place"
+    script.play(f"""
         0.050 >> MessageReceived(1, Hello("zoe", 5000, 7))
-              << ShowNotice("Z. at 10.0.0.9:40001 sent a hello out of place; link closed")
-              << SendMessage(1, Bye("you sent a hello out of place"))
+              << ShowNotice("Z. (id 5a5a5a5a) at 10.0.0.9:40001 {fault}; link closed")
+              << SendMessage(1, Bye("you {fault}"))
               << CloseLink(1)
-              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "sent a hello out of place")
+              << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "{fault}")
     """)
 
 
@@ -703,13 +704,31 @@ def test_whoever_breaks_the_protocol_is_told_so_and_reported_once(fault: str, re
     script.link(ZOE, 1)
     script.play(f"""
         0.050 >> {fault}
-              << ShowNotice("Z. at 10.0.0.9:40001 sent {reason}; link closed")
+              << ShowNotice("Z. (id 5a5a5a5a) at 10.0.0.9:40001 sent {reason}; link closed")
               << SendMessage(1, Bye("you sent {reason}"))
               << CloseLink(1)
               << ShowLink("down", ZOE, "Z.", ("10.0.0.9", 40001), "sent {reason}")
               >> {fault}
         0.100 >> TimePassed()
     """)
+
+
+def test_what_a_member_does_wrong_without_end_is_told_a_few_times_a_minute() -> None:
+    script = Script()
+
+    def faults(count: int) -> list[str]:
+        told: list[str] = []
+        for _ in range(count):
+            script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+            done = script.do(MessageReceived(1, Ping()))
+            told += [action.text for action in done if isinstance(action, ShowNotice)]
+        return told
+
+    said = "a node (id 5a5a5a5a) at 10.0.0.3:5000 sent Ping before its Hello; link closed"
+    assert faults(1000) == [said] * mesh.BLAMES
+    script.now = mesh.BLAMES_S
+    more = f" ({1000 - mesh.BLAMES} more such things were not told)"
+    assert faults(9) == [said + more, *[said] * (mesh.BLAMES - 1)]
 
 
 def test_a_goodbye_is_no_fault_and_its_reason_is_shown() -> None:
