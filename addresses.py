@@ -197,6 +197,16 @@ def scope_of(address: Address) -> int | None:
     return None if host.is_reserved else PRIVATE
 
 
+def site_of(host: str) -> str:
+    """What stands for all addresses that one subscriber may have: the address itself, of IPv6 its
+    first 48 bits (RFC 6177)."""
+    if ":" not in host:
+        return host
+    import ipaddress
+
+    return ipaddress.IPv6Address(host).packed[:6].hex()
+
+
 def is_loopback(address: Address) -> bool:
     """Whether the address can't leave this machine. A host name could: it doesn't count."""
     return address.host == "localhost" or scope_of(_plain(address)) == THIS_MACHINE

@@ -38,13 +38,14 @@ the global `random`, iterating over a set.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
 
 import protocol
+from addresses import site_of
 from contacts import HEARSAY_S, NEVER, Contacts, show
 from events import (
     Action,
@@ -441,15 +442,30 @@ class Mesh:
     def _has_room(self, link: Link) -> bool:
         """Whether one more member may be linked. One whom our user named always may: the
         newest of those whom nobody named goes instead. For one whom we have dialed the newest
-        caller goes: callers alone must not decide whom a node is linked to."""
+        caller goes: callers alone must not decide whom a node is linked to. And for one who calls
+        the newest of a larger crowd: a member can have as many keys as there are places."""
         if len(self.members) < MAX_LINKS_FACTOR * self._max_links:
             return True
         named = self._is_named(link)
-        for other in reversed(self.members.values()) if named or link.dialed else ():
-            if not self._is_named(other) and (named or not other.dialed):
+        anybody = named or link.dialed
+        crowd = None if anybody else self._larger_crowd(link)
+        for other in reversed(self.members.values()):
+            may_go = not self._is_named(other) and (named or not other.dialed)
+            if may_go and (anybody or site_of(other.address[0]) == crowd):
                 self._make_room(other)
                 return True
         return False
+
+    def _larger_crowd(self, link: Link) -> str | None:
+        """Whence most callers are linked, if that are more than with `link` come from its site."""
+        sites = Counter(
+            site_of(each.address[0]) for each in self.members.values() if not each.dialed
+        )
+        crowds = sites.most_common(1)
+        site = crowds[0][0] if crowds else None
+        return (
+            site if site is not None and sites[site] > sites[site_of(link.address[0])] + 1 else None
+        )
 
     def _make_room(self, link: Link) -> None:
         self._do(SendMessage(link.id, Bye("full: it has to make room")))

@@ -18,6 +18,7 @@ from addresses import (
     Known,
     is_loopback,
     parse_address,
+    site_of,
 )
 
 ALICE, BOB = "a" * 64, "b" * 64
@@ -530,3 +531,10 @@ else:
             book.learn(Address("10.0.0.2", 1), "you")
             book.save()
             assert Address("10.0.0.2", 1) in known_to(book)
+
+
+def test_all_addresses_of_a_subscriber_are_one_site() -> None:
+    assert (
+        site_of("2a0a:5600:1:2::3") == site_of("2a0a:5600:1:ffff::9") != site_of("2a0a:5600:2::3")
+    )
+    assert site_of("5.6.7.8") != site_of("5.6.7.9") and site_of("fe80::1%lo") == site_of("fe80::2")

@@ -85,7 +85,7 @@ MAY_IMPORT = {
     },
     "keys": set(),
     "layout": {"text"},
-    "mesh": {"contacts", "events", "protocol"},
+    "mesh": {"addresses", "contacts", "events", "protocol"},
     "net": {"link", "protocol"},
     "node": {"events", "journal", "link", "mesh", "net", "protocol"},
     "output": {"text"},

@@ -39,6 +39,7 @@ from protocol import Entry, Fork, Frontier, Have, Head, Hello, Log, Peer, Peers,
 ANN, ME, ZOE, BOB = (letter * 32 for letter in (b"A", b"M", b"Z", b"B"))
 ANN_LOG, MY_LOG, ZOE_LOG, BOB_LOG = (member + bytes(8) for member in (ANN, ME, ZOE, BOB))
 ANN_AT, ME_AT, ZOE_AT, BOB_AT = ((f"10.0.0.{n}", 5000) for n in (1, 2, 3, 4))
+NEAR_ALL = ("10.0.0.9", 50_000)  # where those call from that are linked in a Script
 STARTED_MS = 1_000_000
 MY_HELLO = Hello("me", 5000, 1)
 PROOF = Fork(b"one", b"other")
@@ -1083,8 +1084,8 @@ def test_a_full_node_tells_a_new_member_of_others_and_turns_only_those_away_it_h
     for number in range(1, 4):
         script.link(member(number), number)
     script.do(LinkOpened(4, BOB_AT, dialed=True), LinkSecured(4, member(1)))  # to prove it
-    script.do(LinkOpened(5, ZOE_AT, dialed=False), LinkSecured(5, ZOE))
-    script.do(LinkOpened(6, ZOE_AT, dialed=False), LinkSecured(6, member(1)))
+    script.do(LinkOpened(5, NEAR_ALL, dialed=False), LinkSecured(5, ZOE))
+    script.do(LinkOpened(6, NEAR_ALL, dialed=False), LinkSecured(6, member(1)))
     linked = (Peer(member(1), *BOB_AT), Peer(member(2), "", 0), Peer(member(3), "", 0))
     assert script.do(MessageReceived(5, Hello("zoe", 0, 7))) == [
         SendMessage(5, Peers(linked)),
@@ -1092,7 +1093,26 @@ def test_a_full_node_tells_a_new_member_of_others_and_turns_only_those_away_it_h
         CloseLink(5),
     ]
     actions = script.do(MessageReceived(6, Hello("again", 0, 7)))
-    assert actions[:3] == [CloseLink(1), SendMessage(6, hello_to(ZOE_AT)), SendMessage(6, Have(()))]
+    assert actions[:3] == [
+        CloseLink(1),
+        SendMessage(6, hello_to(NEAR_ALL)),
+        SendMessage(6, Have(())),
+    ]
+
+
+def test_a_full_node_makes_room_for_a_caller_from_where_fewer_come_from() -> None:
+    script = Script(max_links=1)
+    for number in range(1, 4):
+        script.link(member(number), number)
+    script.do(LinkOpened(4, ZOE_AT, dialed=False), LinkSecured(4, ZOE))
+    done = script.do(MessageReceived(4, Hello("zoe", 0, 7)))
+    assert done[:2] == [SendMessage(3, protocol.Bye("full: it has to make room")), CloseLink(3)]
+    assert list(script.mesh.members) == [member(1), member(2), ZOE]
+    script.do(LinkOpened(5, BOB_AT, dialed=False), LinkSecured(5, BOB))
+    assert CloseLink(2) in script.do(MessageReceived(5, Hello("bob", 0, 7)))
+    # Now it would be a change for nothing.
+    script.do(LinkOpened(6, ANN_AT, dialed=False), LinkSecured(6, ANN))
+    assert CloseLink(6) in script.do(MessageReceived(6, Hello("ann", 0, 7)))
 
 
 def test_who_is_turned_away_dials_those_it_is_told_of_and_asks_again_later() -> None:
@@ -1213,6 +1233,7 @@ def test_who_claims_to_listen_where_a_friend_of_our_user_does_displaces_nobody()
     script.do(AddressLearned(ZOE_AT, "you"))
     for number in range(1, 4):
         script.link(member(number), number)
+        script.mesh.links[number].address = (f"10.0.1.{number}", 40_000)  # no crowd
     script.do(LinkOpened(4, (ZOE_AT[0], 41_000), dialed=False), LinkSecured(4, BOB))
     done = script.do(MessageReceived(4, Hello("zoe", ZOE_AT[1], 7)))
     assert CloseLink(4) in done
