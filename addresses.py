@@ -13,6 +13,7 @@ in as text, "2026-11-22T08:43:00Z", and are compared as text).
 import os
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 # The design asks for 128 remembered addresses or more; eight times that still reads in
@@ -197,6 +198,7 @@ def scope_of(address: Address) -> int | None:
     return None if host.is_reserved else PRIVATE
 
 
+@lru_cache(maxsize=1024)  # asked for all links at once, of which there are about a hundred
 def site_of(host: str) -> str:
     """What stands for all addresses that one subscriber may have: the address itself, of IPv6 its
     first 48 bits (RFC 6177)."""

@@ -117,7 +117,7 @@ EAGER = 8
 # Ten times what a handshake takes over a slow satellite link.
 HANDSHAKE_S = 10.0
 # Half-open links of callers that have knocked: these hold the secret. (Others wait at the door.)
-# A full one makes room by dropping its oldest.
+# A full one makes room by dropping the oldest of the largest crowd.
 MAX_OPENING = 64
 # A link over which no message came is asked each PING_S; one over which not a byte came is
 # dead at DEAD_S: within the 15 s promised. (A long message over a slow line takes longer.)
@@ -319,8 +319,11 @@ class Mesh:
             return
         opening = [other for other in self.links.values() if not (other.dialed or other.up)]
         if len(opening) > MAX_OPENING:
-            self._strangers_came(opening[0].address, "too many at once")
-            self._close(opening[0])
+            sites = Counter(site_of(other.address[0]) for other in opening)
+            most = max(sites.values())
+            oldest = next(each for each in opening if sites[site_of(each.address[0])] == most)
+            self._strangers_came(oldest.address, "too many at once")
+            self._close(oldest)
 
     def _link_secured(self, event: LinkSecured) -> None:
         link = self.links.get(event.link)

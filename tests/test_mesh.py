@@ -1059,6 +1059,15 @@ def test_of_too_many_callers_that_do_not_get_in_the_oldest_goes() -> None:
     """)
 
 
+def test_of_too_many_callers_the_oldest_of_the_largest_crowd_goes() -> None:
+    script = Script()
+    script.do(LinkOpened(1000, ANN_AT, dialed=False))
+    for number in range(2 * mesh.MAX_OPENING):
+        script.do(LinkOpened(number, (f"2a0a:5600:1:{number:x}::1", 5000), dialed=False))
+    assert 1000 in script.mesh.links and len(script.mesh.links) == mesh.MAX_OPENING
+    assert 0 not in script.mesh.links
+
+
 def member(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
