@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import protocol
-from protocol import Entry, Fork, Log, Message
+from protocol import Entry, Fork, Head, Log, Message, Receipt
 
 Address = tuple[str, int]
 
@@ -103,7 +103,7 @@ class RunStored(NamedTuple):
 
 
 class RunRefused(NamedTuple):
-    """What came over `link` was no valid run, or no valid proof."""
+    """What came over `link` was no valid run, or no valid proof or receipt."""
 
     link: int
     reason: str
@@ -128,6 +128,13 @@ class ForkKept(NamedTuple):
     log: Log
     proof: Fork | None
     placed: tuple[Entry, ...] = ()
+
+
+class ReceiptProven(NamedTuple):
+    """The receipt that came over `link` is signed by its member."""
+
+    link: int
+    receipt: Receipt
 
 
 class EntriesSent(NamedTuple):
@@ -197,6 +204,7 @@ Event = (
     | RunRefused
     | RunParted
     | ForkKept
+    | ReceiptProven
     | EntriesSent
     | MessageSent
     | JournalSynced
@@ -271,6 +279,20 @@ class KeepFork(NamedTuple):
     proof: Fork
 
 
+class SendReceipt(NamedTuple):
+    """Sign that all of this is on the platter here, and send it over these links."""
+
+    links: tuple[int, ...]
+    heads: tuple[Head, ...]
+
+
+class CheckReceipt(NamedTuple):
+    """Answered by ReceiptProven, or by RunRefused if its member has not signed it."""
+
+    link: int
+    receipt: Receipt
+
+
 class ForgetAddress(NamedTuple):
     """The address book needs it no longer."""
 
@@ -327,6 +349,8 @@ Action = (
     | WriteEntries
     | SyncJournal
     | KeepFork
+    | SendReceipt
+    | CheckReceipt
     | RememberAddress
     | ForgetAddress
     | ShowPosts

@@ -28,7 +28,7 @@ from folders import Folders
 from invite import is_invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from link import Gate
-from protocol import Entry
+from protocol import Entry, Receipt
 from rescue import rescue
 from rooms import RoomError, Rooms
 from settings import Settings, Typed
@@ -142,6 +142,13 @@ class Kept:
         unsigned = entry.raw[: -protocol.SIGNATURE_BYTES]
         signed = protocol.signed_bytes(self.room.id, unsigned)
         return identity.verify(entry.author, entry.signature, signed)
+
+    def sign_receipt(self, unsigned: bytes) -> bytes:
+        return self._identity.sign(protocol.signed_receipt_bytes(self.room.id, unsigned))
+
+    def verify_receipt(self, receipt: Receipt) -> bool:
+        signed = protocol.signed_receipt_bytes(self.room.id, receipt.unsigned)
+        return identity.verify(receipt.member, receipt.signature, signed)
 
     # ------------------------------------------------------------ others, and where they are
 

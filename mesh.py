@@ -27,7 +27,8 @@ lacks, oldest first, as fast as the link takes it: the journal is the queue. A n
 goes at once to every link, but for those peers that are linked to the one it came from:
 they have it from there, and get it from us only if they have not said so in time. In a
 large room some links, at random, get it at once, and the others in the same way.
-A Have is sent for what is on the platter, so it also acknowledges.
+A Have is sent for what is on the platter, so it also acknowledges. Where there is no link, a
+signed Receipt does, that a peer passes on (`Receipts`).
 
 THE USER may end a link. Then its member is neither dialed nor let in, until the user names an
 address of it again; what it says still comes through others.
@@ -71,6 +72,7 @@ from events import (
     NameLookedUp,
     NickTyped,
     PostsTyped,
+    ReceiptProven,
     RememberAddress,
     RoundTripsAsked,
     RunParted,
@@ -78,7 +80,6 @@ from events import (
     RunStored,
     SendEntries,
     SendMessage,
-    ShowConfirmed,
     ShowLink,
     ShowNotice,
     ShowPosts,
@@ -103,7 +104,9 @@ from protocol import (
     Peers,
     Ping,
     Pong,
+    Receipt,
 )
+from receipts import Receipts
 
 # A full mesh up to here; above it, a node dials until it has this many: a random graph that
 # stays connected (HyParView, Leitao 2007, needs log10(n) + 1).
@@ -139,8 +142,9 @@ GOOD_LINK_S = 5.0
 # What a peer may have us remember about logs, 100 bytes each. A room with more of them
 # sends some entries once more than needed; nothing is lost.
 MAX_LOGS_TOLD = 4096
-# Members of whom we remember which of our posts they have on disk, though they are away.
-MAX_RECEIPTS = 1024
+# Members of whom we remember what they are called, though they are away: as many as are
+# remembered by the receipts.
+MAX_CALLED = 1024
 # Members to whom our user wants no link: more than a person names. The first ones are forgotten.
 MAX_REFUSED = 256
 # Members of whom we remember an instance that another one has taken the place of.
@@ -180,6 +184,9 @@ class Link:
     untold: dict[Log, None] = field(default_factory=dict)  # to acknowledge at the next sync
     parted: dict[Log, None] = field(default_factory=dict)  # forks shown to them
     telling: deque[Have | Fork] = field(default_factory=deque)  # first frontier, proofs
+    reported: frozenset[bytes] = frozenset()  # authors linked to them that were told our receipts
+    passing: dict[bytes, Receipt] = field(default_factory=dict)  # of others, to pass on to them
+    passed: dict[bytes, Frontier] = field(default_factory=dict)  # what each of those said
     feeding: bool = False  # a SendEntries, or an answered SendMessage, is being performed
     clogged: bool = False
 
@@ -238,8 +245,9 @@ class Mesh:
         self.refused: dict[bytes, None] = {}  # to whom our user wants no link
         self.contacts = Contacts(self.members, max_links, random, may_learn, self._do, self.refused)
         self.was_called = False  # by a member, so we can be reached
-        self.confirmed: dict[bytes, Frontier] = {}  # member -> our own logs it has on disk
-        self.called: dict[bytes, str] = {}  # what each of those said in its last Hello
+        self.receipts = Receipts(log, self.frontier, self.forks, self.members, max_links, self._do)
+        self.confirmed = self.receipts.confirmed  # member -> our own logs it has on disk
+        self.called: dict[bytes, str] = {}  # what each member said in its last Hello
         self._instance = instance
         self._replaced: dict[bytes, int] = {}  # the instance of a member before the one it has
         self._copied = False  # whether it was said that another node uses our key
@@ -272,6 +280,8 @@ class Mesh:
         """When TimePassed is due, at the latest. What is heard puts much off and changes
         nothing here: then TimePassed comes early, and finds nothing to do."""
         at = min(self._links_at, self._sync_at, self._peers_at, self.contacts.deadline())
+        if not self.unsynced:  # else they have to wait for that
+            at = min(at, self.receipts.at)
         return None if at == NEVER else at
 
     @property
@@ -280,12 +290,8 @@ class Mesh:
         return self._sync_at != NEVER
 
     def audience(self) -> dict[bytes, bool]:
-        """Who has been linked since we run, and whether it has every entry of ours on disk."""
-        mine = [(log, seq) for log, seq in self.frontier.items() if log.startswith(self.me)]
-        return {
-            member: all(has.get(log, 0) >= seq for log, seq in mine)
-            for member, has in self.confirmed.items()
-        }
+        """See Receipts."""
+        return self.receipts.audience()
 
     def confirmed_by(self) -> int:
         """How many members have every entry of ours on disk."""
@@ -510,7 +516,7 @@ class Mesh:
         self.members[member] = link
         link.up_since = link.heard = link.alive = self._now
         self._links_at = min(self._links_at, link.deadline())
-        self.called[member] = hello.name
+        self._is_called(member, hello.name)
         if not swapped:
             self._do(ShowLink("up", member, hello.name, link.listening))
         if self.unsynced:
@@ -527,6 +533,12 @@ class Mesh:
         elif hello.port:
             self.contacts.called_from((link.address[0], hello.port), member, self._now, PEERS_S)
 
+    def _is_called(self, member: bytes, name: str) -> None:
+        self.called.pop(member, None)
+        self.called[member] = name
+        if len(self.called) > MAX_CALLED:
+            del self.called[next(other for other in self.called if other not in self.members)]
+
     def _close(self, link: Link, reason: str = "", *, swap: bool = False) -> None:
         self._do(CloseLink(link.id))
         self._gone(link, reason, swap=swap)
@@ -541,25 +553,12 @@ class Mesh:
         if link.member is None or self.members.get(link.member) is not link or swap:
             return
         del self.members[link.member]
-        self._forget_receipts(link.member)
+        self.receipts.gone(link.member, self._now)
         assert link.hello is not None
         self._do(ShowLink("down", link.member, link.hello.name, link.listening, reason))
         self._tell_peers()
         good = self._now - link.up_since >= GOOD_LINK_S
         self.contacts.lost(link.member, reason, self._now, was_good=good)
-
-    def _forget_receipts(self, member: bytes) -> None:
-        """Of who has gone: those for what we don't hold; and all of who has been away longest,
-        where there are too many (anybody in the room can make members without end)."""
-        receipts = self.confirmed.pop(member, None)
-        if receipts is not None:
-            held = {log: seq for log, seq in receipts.items() if log in self.frontier}
-            self.confirmed[member] = held
-        if len(self.confirmed) > MAX_RECEIPTS:
-            away = (other for other in self.confirmed if other not in self.members)
-            forgotten = next(away)
-            del self.confirmed[forgotten]
-            self.called.pop(forgotten, None)
 
     def _link_closed(self, event: LinkClosed) -> None:
         link = self.links.get(event.link)
@@ -625,6 +624,8 @@ class Mesh:
             self._do(SendMessage(link.id, Pong()))
         elif isinstance(message, Fork):
             self._do(KeepFork(link.id, message))
+        elif isinstance(message, Receipt):
+            self.receipts.received(link, message)
         elif link.pinged is not None:  # a Pong; nobody has asked for any other
             link.round_trip_s, link.pinged = self._now - link.pinged, None
 
@@ -639,7 +640,7 @@ class Mesh:
 
     def _on_have(self, link: Link, have: Have) -> None:
         assert link.member is not None
-        before = self.confirmed.get(link.member, {}).get(self.log, 0)
+        own: list[Head] = []
         for log, seq, mark in have.heads:
             held = self.frontier.get(log, 0)
             if seq == held and NO_MARK != mark != self.marks.get(log, mark):
@@ -654,14 +655,8 @@ class Mesh:
             if seq >= held:
                 link.deferred.pop(log, None)
             if log.startswith(self.me):
-                own = self.confirmed.setdefault(link.member, {})
-                # What we have lost of older logs they may be about to give back.
-                if held or log in own or len(own) < MAX_LOGS_TOLD:
-                    own[log] = max(min(seq, held) if log == self.log else seq, own.get(log, 0))
-        after = self.confirmed.setdefault(link.member, {}).get(self.log, 0)
-        if after > before:
-            confirmed = tuple((m, logs.get(self.log, 0)) for m, logs in self.confirmed.items())
-            self._do(ShowConfirmed(before, after, confirmed))
+                own.append(Head(log, seq))
+        self.receipts.confirm(link.member, own)
         if have.last and not link.told_all:
             link.told_all = True
             for log, seq in self.frontier.items():
@@ -671,6 +666,7 @@ class Mesh:
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
         link.linked = frozenset(peer.member for peer in peers.peers)
+        self.receipts.told_peers(link, self._now)
         ours = (peer[1:] for peer in peers.peers if peer.member == self.me and peer.host)
         link.finds_us = next(ours, None)
         told = [
@@ -718,6 +714,7 @@ class Mesh:
             self._show(event.placed)
         if event.link is not None and not self.unsynced:
             self._sync_at = self._now + SYNC_S
+        self.receipts.stored(event.log, self._now)
         if source is not None:
             source.sent[event.log] = max(event.seq, source.sent.get(event.log, 0))
         lack: list[Link] = []  # it, and not about to get it from its source
@@ -762,7 +759,7 @@ class Mesh:
 
     def _feed(self, link: Link) -> None:
         """Sends the next piece of what is long, if `link` can take one now: of the first
-        frontier, of the proofs of forks, of the entries that it lacks."""
+        frontier, of the proofs of forks, of others' receipts, of the entries that it lacks."""
         if link.feeding or link.clogged:
             return
         if link.telling:
@@ -770,6 +767,10 @@ class Mesh:
             # The last Have needs no answer: the outbox has room for it and a run as well.
             link.feeding = bool(link.telling) or isinstance(message, Fork)
             self._do(SendMessage(link.id, message, answered=link.feeding))
+        if link.passing and not link.feeding:
+            receipt = link.passing.pop(next(iter(link.passing)))
+            link.feeding = True
+            self._do(SendMessage(link.id, receipt, answered=True))
         while link.lacking and not (link.feeding or link.clogged):
             log = next(iter(link.lacking))
             sent = link.sent.get(log, 0)
@@ -801,7 +802,14 @@ class Mesh:
             link.clogged = False
             if not self.unsynced:
                 self._acknowledge(link)
+            self.receipts.drained(link, self._now)
             self._feed(link)
+
+    def _receipt_proven(self, event: ReceiptProven) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            for told in self.receipts.proven(link, event.receipt):
+                self._feed(told)
 
     def _run_refused(self, event: RunRefused) -> None:
         link = self.links.get(event.link)
@@ -844,6 +852,11 @@ class Mesh:
         self._sync_at = NEVER
         for link in self.members.values():
             self._acknowledge(link)
+        self._send_receipts()
+
+    def _send_receipts(self) -> None:
+        if self.receipts.at <= self._now and not self.unsynced:
+            self.receipts.send(self._now)
 
     def _acknowledge(self, link: Link) -> None:
         """Tells what is on the platter. A link that is clogged is told once it drains, and
@@ -877,6 +890,7 @@ class Mesh:
             peers = self._peers()
             for link in self.members.values():
                 self._do(SendMessage(link.id, peers))
+        self._send_receipts()
         self.contacts.dial(self._now)
 
     def _check(self, link: Link) -> None:
@@ -908,6 +922,8 @@ class Mesh:
 
     def _left(self, event: Left) -> None:
         self.contacts.leave()
+        if not self.unsynced:
+            self.receipts.send(self._now)
         for link in list(self.links.values()):
             if link.up:
                 self._do(SendMessage(link.id, Bye("goodbye")))
@@ -943,6 +959,7 @@ class Mesh:
         RunRefused: _run_refused,
         RunParted: _run_parted,
         ForkKept: _fork_kept,
+        ReceiptProven: _receipt_proven,
         EntriesSent: _entries_sent,
         MessageSent: _message_sent,
         JournalSynced: _journal_synced,

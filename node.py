@@ -30,7 +30,7 @@ from events import Address
 from journal import Conflict, Gap, Journal, NoRoom, Stored
 from link import Failed, Gate, Link, Secured
 from mesh import Mesh
-from protocol import Fork, Log, RemoteError
+from protocol import Fork, Log, Receipt, RemoteError
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Surroundings:
     random: Random
     gate: Gate
     sign: Callable[[bytes], bytes]  # the bytes of an entry before its signature
+    sign_receipt: Callable[[bytes], bytes]  # those of a receipt
+    verify_receipt: Callable[[Receipt], bool]
     # Begins to connect, and calls `listen` when there is news. Raises OSError.
     dial: Callable[[Address, Link], net.Connection]
     show: Callable[[events.Action], None]  # what people see, and the address book
@@ -242,6 +244,18 @@ class Node:
         upto = action.after + len(run)
         self.dispatch(events.EntriesSent(action.link, action.log, upto, clogged=not room))
 
+    def _send_receipt(self, action: events.SendReceipt) -> None:
+        unsigned = protocol.unsigned_receipt(self.mesh.me, action.heads)
+        receipt = protocol.parse_receipt(unsigned + self._world.sign_receipt(unsigned))
+        for link in action.links:
+            self._send(link, receipt)
+
+    def _check_receipt(self, action: events.CheckReceipt) -> None:
+        if self._world.verify_receipt(action.receipt):
+            self.dispatch(events.ReceiptProven(action.link, action.receipt))
+        else:
+            self.dispatch(events.RunRefused(action.link, "a receipt that is not signed"))
+
     # ------------------------------------------------------------ performing: the journal
 
     def _store_run(self, action: events.StoreRun) -> None:
@@ -298,4 +312,6 @@ class Node:
         events.WriteEntries: _write_entries,
         events.SyncJournal: _sync_journal,
         events.KeepFork: _keep_fork,
+        events.SendReceipt: _send_receipt,
+        events.CheckReceipt: _check_receipt,
     }

@@ -61,6 +61,11 @@ are passed over too, so that a later version can add fields at the end.
                     told by two instances taking turns, only one is linked to
     kind 8 FORK     u32 length | entry | u32 length | entry: two different entries with one
                     (log, seq), both validly signed: proof that their author forked its log
+    kind 9 RECEIPT  32 bytes member | u16 n | n * (40 bytes log | u64 seq) | 64 bytes signature
+                    "of these logs the member has, on disk, everything up to seq". For authors
+                    that it is not linked to, and the receiver is; who passes it on, unchanged, to
+                    those authors and to nobody else. signature: the member's, Ed25519 over
+                    b"selchat receipt v1\\0" | 32 bytes room id | all of the body before it
 
 ENTRIES, the signed records
 
@@ -84,10 +89,10 @@ ENTRIES, the signed records
 Entries of other kinds are kept, passed on, and shown as nothing.
 
 LIMITS. A frame has at most 128 KiB, an entry 128 heads and a body of 56 KiB, a name
-40,000 bytes, a HAVE 2048 logs, a PEERS 256 members. What is over a limit, in the wrong
-state, or no valid run ends the link, with a BYE where that can still be said. So does
-silence: a node sends a PING when no message came for 5 s, and closes when no byte came for
-12 s. The way in has 10 s in all.
+40,000 bytes, a HAVE 2048 logs, a PEERS 256 members, a RECEIPT 64 logs. What is over a limit,
+in the wrong state, or no valid run ends the link, with a BYE where that can still be said. So
+does silence: a node sends a PING when no message came for 5 s, and closes when no byte came
+for 12 s. The way in has 10 s in all.
 
 A STREAM OF ENTRIES of a log goes on where the receiver's HAVE says that it ends. A run that
 begins further on is an error; one that ends earlier is passed over; one that does not fit
@@ -134,6 +139,8 @@ MAX_RUN = 256
 # What fits in one HAVE or PEERS frame by its own u16 and by MAX_FRAME_BYTES.
 MAX_HAVE_LOGS = 2048
 MAX_PEERS = 256
+# Some logs of each of as many authors as are in a small room; with more, it takes two.
+MAX_RECEIPT_LOGS = 64
 MAX_HOST_BYTES = 253  # RFC 1035, the longest host name
 MAX_REASON_BYTES = 200  # a sentence
 COPIED = "another node uses this key"  # the reason of a Bye, see above
@@ -146,6 +153,7 @@ MEMBER_BYTES = 32
 LOG_BYTES = 40
 SIGNATURE_BYTES = 64
 SIGNED_PREFIX = b"selchat entry v1\0"
+RECEIPT_PREFIX = b"selchat receipt v1\0"
 NO_PREVIOUS = bytes(32)
 # Enough that no two entries of a log have the same by chance. Who makes two that do has
 # nothing of it: the fork is found as soon as one of them is followed by another entry.
@@ -247,7 +255,25 @@ class Fork:
         return f"Fork({len(self.one)} and {len(self.other)} bytes)"
 
 
-Message = Hello | Peers | Have | Entries | Ping | Pong | Bye | Fork
+@dataclass(frozen=True)
+class Receipt:
+    """`member` has these logs on disk, up to these seqs. `raw` are the exact bytes that were
+    signed and that travel."""
+
+    member: bytes
+    heads: tuple[Head, ...]
+    raw: bytes
+
+    @property
+    def unsigned(self) -> bytes:
+        return self.raw[:-SIGNATURE_BYTES]
+
+    @property
+    def signature(self) -> bytes:
+        return self.raw[-SIGNATURE_BYTES:]
+
+
+Message = Hello | Peers | Have | Entries | Ping | Pong | Bye | Fork | Receipt
 
 
 class Entry(NamedTuple):
@@ -394,6 +420,14 @@ def _decode_bye(reader: _Reader) -> Bye:
     return Bye(reader.body[:MAX_REASON_BYTES].decode(errors="replace"))
 
 
+def _decode_receipt(reader: _Reader) -> Receipt:
+    member = reader.take(MEMBER_BYTES)
+    count = _limited(reader.number(2), MAX_RECEIPT_LOGS, "logs of a receipt")
+    heads = _HEAD.iter_unpack(reader.take(count * _HEAD.size))
+    reader.take(SIGNATURE_BYTES)
+    return Receipt(member, tuple(starmap(Head, heads)), reader.body[: reader.at])
+
+
 def _encode_fork(fork: Fork) -> bytes:
     return _encode_entries(Entries((fork.one, fork.other)))
 
@@ -407,6 +441,7 @@ _KINDS: dict[type, tuple[int, Callable[[Any], bytes], Callable[[_Reader], Messag
     Pong: (6, lambda _: b"", lambda _: Pong()),
     Bye: (7, _encode_bye, _decode_bye),
     Fork: (8, _encode_fork, lambda reader: Fork(reader.sized(), reader.sized())),
+    Receipt: (9, lambda receipt: receipt.raw, _decode_receipt),
 }
 _DECODERS = {kind: decode for kind, _, decode in _KINDS.values()}
 
@@ -454,6 +489,27 @@ class Frames:
                 self._buffer += data[start:]
             else:
                 del self._buffer[:start]
+
+
+# ---------------------------------------------------------------- receipts
+
+
+def unsigned_receipt(member: bytes, heads: tuple[Head, ...]) -> bytes:
+    """All bytes of a receipt before its signature. Raises LocalError beyond the limit."""
+    if len(heads) > MAX_RECEIPT_LOGS:
+        raise LocalError("a receipt beyond the limit")
+    parts = [head.log + head.seq.to_bytes(8, "big") for head in heads]
+    return member + len(heads).to_bytes(2, "big") + b"".join(parts)
+
+
+def signed_receipt_bytes(room: bytes, unsigned: bytes) -> bytes:
+    """What a member signs: bound to this purpose and to this room (32 bytes)."""
+    return RECEIPT_PREFIX + room + unsigned
+
+
+def parse_receipt(raw: bytes) -> Receipt:
+    """The receipt that `raw` begins with. Raises RemoteError. The signature is not checked."""
+    return _decode_receipt(_Reader(raw))
 
 
 # ---------------------------------------------------------------- entries

@@ -60,13 +60,15 @@ class Standing:
         )
 
     def _receipt(self, mesh: Mesh, now: float) -> str:
-        """Who has what was said in this run, of those who are there or left just now."""
+        """Who has what was said in this run, and who of those that are here (through a peer,
+        too), or left just now, has not."""
         newest = mesh.frontier.get(self._log, 0)
         if newest <= self._before:
             return ""
-        counted = [m for m in mesh.confirmed if m in mesh.members or not self._is_gone(m, now)]
-        missing = [m for m in counted if mesh.confirmed[m].get(self._log, 0) < newest]
-        have = len(counted) - len(missing)
+        has = {m: mesh.confirmed.get(m, {}).get(self._log, 0) >= newest for m in mesh.audience()}
+        here = mesh.receipts.relayed().union(mesh.members)
+        missing = [m for m in has if not has[m] and (m in here or not self._is_gone(m, now))]
+        have = sum(has.values())
         return receipt(have, len(missing), self._named(missing), bool(mesh.members))
 
     def _is_gone(self, member: bytes, now: float) -> bool:

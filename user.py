@@ -431,6 +431,8 @@ class User:
             random=self._random,
             gate=kept.gate,
             sign=kept.sign,
+            sign_receipt=kept.sign_receipt,
+            verify_receipt=kept.verify_receipt,
             dial=self._dial,
             show=lambda action: self._SHOW[type(action)](self, action),
             look_up=self._resolver.look_up,

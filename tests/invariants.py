@@ -19,6 +19,7 @@ import link as links
 import mesh
 import net
 import protocol
+import receipts
 from protocol import Entry, Frontier, Log
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ UNREAD_BYTES = protocol.MAX_FRAME_BYTES + links.READ_BYTES
 LIMITS: dict[type, Callable[[Any], bool]] = {  # of what a message is made of
     protocol.Have: lambda have: len(have.heads) <= protocol.MAX_HAVE_LOGS,
     protocol.Peers: lambda peers: len(peers.peers) <= protocol.MAX_PEERS,
+    protocol.Receipt: lambda receipt: len(receipt.heads) <= protocol.MAX_RECEIPT_LOGS,
     protocol.Entries: lambda entries: len(entries.run) <= protocol.MAX_RUN,
     protocol.Hello: lambda hello: len(hello.name.encode()) <= protocol.MAX_NAME_BYTES,
 }
@@ -127,14 +129,17 @@ class Sendings:
 
     def __init__(self, machine: Machine) -> None:
         self.chatter = 0  # all that is sent but heartbeats, and all dials
+        self.receipts = 0
         self._machine = machine
         self._sent: dict[tuple[int, Log], int] = {}
         self._shown: dict[tuple[int, Log], None] = {}  # forks, to who holds another branch
         self._told: dict[tuple[int, Log], int] = {}
         self._promised: list[protocol.Head] = []
+        self._signed_at = float("-inf")
+        self._passed: dict[tuple[int, bytes, Log], int] = {}
         self._dials: dict[events.Address, list[float]] = {}
 
-    def look(self, actions: Sequence[events.Action]) -> None:
+    def look(self, event: events.Event, actions: Sequence[events.Action]) -> None:
         at_once = 0
         for action in actions:
             kind = type(action)
@@ -159,6 +164,15 @@ class Sendings:
                     self._promised.extend(action.message.heads)
                 elif type(action.message) is protocol.Peers:
                     self._are_true(action.message)
+                elif type(action.message) is protocol.Receipt:
+                    self.receipts += 1
+                    self._is_for(action.link, action.message)
+            elif kind is events.SendReceipt:
+                assert isinstance(action, events.SendReceipt)
+                self.chatter += 1
+                self.receipts += 1
+                self._is_needed(action, leaving=type(event) is events.Left)
+                self._promised.extend(action.heads)
             elif kind is events.ShowNotice:
                 assert isinstance(action, events.ShowNotice)
                 if self._machine.honest and "; link closed" in action.text:
@@ -190,6 +204,33 @@ class Sendings:
         for log, seq, _ in have.heads:
             assert seq > self._told.get((link, log), 0), "the same is acknowledged twice"
             self._told[link, log] = seq
+
+    def _is_needed(self, action: events.SendReceipt, *, leaving: bool) -> None:
+        """A receipt is of authors that are not linked, and goes to who can pass it on; seldom."""
+        mesh_, now = self._node().mesh, self._machine.room.now
+        links = [mesh_.links[link] for link in action.links] if not leaving else []
+        assert len(action.links) <= 2 * len(action.heads), "signed for more than it has authors"
+        assert leaving or now > self._signed_at + receipts.RECEIPT_S - 0.001, "signed too often"
+        self._signed_at = now
+        for log, _, _ in action.heads:
+            author = log[: protocol.MEMBER_BYTES]
+            assert author not in (*mesh_.members, mesh_.me), "signed for who is told anyway"
+            reached = leaving or any(author in link.linked for link in links)
+            assert reached, "signed for who does not get it"
+
+    def _is_for(self, link: int, receipt: protocol.Receipt) -> None:
+        """A receipt is passed on to an author in it, and never again if nothing in it is news."""
+        author = self._node().mesh.links[link].member
+        assert author is not None
+        own = [head for head in receipt.heads if head.log.startswith(author)]
+        assert own and author != receipt.member, "a receipt for nobody"
+        keys = [(link, receipt.member, log) for log, _, _ in own]
+        news = [seq > self._passed.get(key, 0) for key, (_, seq, _) in zip(keys, own, strict=True)]
+        self._passed.update(zip(keys, (seq for _, seq, _ in own), strict=True))
+        # A liar has more logs than one receipt, or says what it likes.
+        liars = [m.member for m in self._machine.room.machines if not m.honest]
+        lied = author in liars or receipt.member in liars
+        assert any(news) or lied, "the same is passed on"
 
     def _is_of_a_liar(self, notice: str) -> None:
         for machine in self._machine.room.machines:
@@ -425,6 +466,9 @@ def memory_is_bounded(machine: Machine) -> None:
         ahead = [(log, seq) for log, seq in link.ahead.items() if log in link.sent]
         assert len(ahead) == len(link.ahead), "of more logs than are to be remembered"
         assert all(seq > node.mesh.frontier.get(log, 0) for log, seq in ahead), "it lags behind"
+        assert len(link.passed) <= receipts.MAX_PASSED, "more receipts than are remembered"
+        assert link.passing.keys() <= link.passed.keys(), "more receipts than are remembered"
+    assert len(node.mesh.receipts._moved) <= held, "receipts of what it does not hold"
     assert len(node.mesh._history) <= mesh.MAX_LOGS_TOLD + held, "more logs than are remembered"
     opening = sum(not (link.dialed or link.up) for link in node.mesh.links.values())
     assert opening <= mesh.MAX_OPENING, "more callers at the door than there is room for"
@@ -596,7 +640,7 @@ def every_queue_is_drained(room: Room) -> None:
         for connection in machine.node.connections.values():
             assert not connection.link.queued_bytes, "bytes that never leave"
         for link in machine.node.mesh.members.values():
-            waiting = (link.lacking, link.deferred, link.untold, link.telling)
+            waiting = (link.lacking, link.deferred, link.untold, link.telling, link.passing)
             assert not any(waiting) and not link.feeding, "something that is never sent"
 
 
@@ -643,6 +687,31 @@ def talk_is_live(room: Room) -> None:
             assert other.screen.placed.get(log) == machine.screen.placed[log], "not on the screen"
     everybody_is_listed(room)
     every_queue_is_drained(room)
+
+
+def the_parted_have_receipts(room: Room) -> None:
+    """Two who can't reach each other are known, each by the other, to have what both say, in
+    both directions, through those who reach both; and when there is no more to say, that ends."""
+    one, other = room.up()[:2]
+    room.keep_apart(one, other)
+    assert room.run_until(lambda: _are_parted(one, other), 2 * mesh.DEAD_S), "linked all the same"
+    for each in (one, other):
+        each.say(f"{each.name} is cut off")
+    room.run(REST_S)
+    for each, far in ((one, other), (other, one)):
+        assert each.node and far.node
+        own = each.node.mesh.frontier[each.log]
+        assert each.screen.confirmed.get(far.member) == own, "it has a post, and is not listed"
+        assert each.node.mesh.audience()[far.member], "it has all posts, and is not counted"
+    before = {machine: machine.sendings.receipts for machine in room.running}
+    room.run(2 * REST_S)
+    for machine in room.up():
+        assert machine.sendings.receipts == before[machine], "receipts for nothing new"
+
+
+def _are_parted(one: Machine, other: Machine) -> bool:
+    assert one.node and other.node
+    return not (other.member in one.node.mesh.members or one.member in other.node.mesh.members)
 
 
 def who_was_away_is_told_so(room: Room) -> None:

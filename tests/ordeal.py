@@ -138,6 +138,11 @@ def _block_one_way(room: Room, chance: Random) -> None:
     room.block(sources, [machine for machine in room.machines if machine not in sources])
 
 
+def _keep_apart(room: Room, chance: Random) -> None:
+    one, other = chance.sample(room.machines, 2)
+    room.keep_apart(one, other)
+
+
 def _heal(room: Room, chance: Random) -> None:
     room.heal()
 
@@ -331,6 +336,15 @@ def _forge(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
         evil.send(chance.choice(links), Entries((raw,)))
 
 
+def _forge_a_receipt(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
+    """As if another one had all that the others have written."""
+    member = chance.choice([*room.machines, evil.machine]).member
+    heads = tuple(Head(m.log, chance.choice((1, 2**64 - 1))) for m in room.machines if m.node)
+    unsigned = protocol.unsigned_receipt(member, heads[: protocol.MAX_RECEIPT_LOGS])
+    signature = sign(evil.machine.member, unsigned)
+    evil.send(chance.choice(links), protocol.parse_receipt(unsigned + signature))
+
+
 def _fork(room: Room, evil: Evil, chance: Random, links: list[int]) -> None:
     room.truth.forked[evil.log] = None
     for link in links:
@@ -516,6 +530,8 @@ FAULTS = {
     "say the impossible": Fault(0.6, _evil(_say_the_impossible)),
     "exceed": Fault(0.3, _evil(_exceed)),
     "never end": Fault(0.1, _evil(_never_end)),
+    "keep apart": Fault(0.4, _keep_apart),
+    "forge a receipt": Fault(1.0, _evil(_forge_a_receipt)),
 }
 ALWAYS = ("say", "start", "heal", "mend disks")  # or there is little to go wrong
 
@@ -552,6 +568,7 @@ ENDS = (
     (0.2, invariants.the_dead_are_missed),
     (0.2, invariants.who_was_away_is_told_so),
     (0.05, invariants.a_slow_line_is_no_dead_one),
+    (0.2, invariants.the_parted_have_receipts),
 )
 
 

@@ -39,7 +39,7 @@ from journal import Journal, JournalDamaged, JournalError
 from link import BUFFER_BYTES, Gate, Link
 from net import READ, WRITE
 from node import Node, Surroundings
-from protocol import Entry, Frontier, Log
+from protocol import Entry, Frontier, Log, Receipt
 from rescue import refill, salvage
 from tests import invariants
 
@@ -559,6 +559,8 @@ class Machine:
             random=self._random,
             gate=self._gate(),
             sign=partial(sign, self.member),
+            sign_receipt=partial(sign, self.member),
+            verify_receipt=verify_receipt,
             dial=self._dial,
             show=self._show,
             transcribe=self._transcribe,
@@ -793,7 +795,7 @@ class Machine:
             self.room.transcript += lines
         self.hearings.look(event, actions)
         if actions:
-            self.sendings.look(actions)
+            self.sendings.look(event, actions)
             self.look_on(actions)
 
 
@@ -889,6 +891,14 @@ class Room:
         self.block(side, others)
         self.block(others, side)
 
+    def keep_apart(self, one: Machine, other: Machine) -> None:
+        """These two don't reach each other until `heal`, though others reach both."""
+        for source, target in ((one, other), (other, one)):
+            self.block([source], [target])
+            for sock in list(source.sockets.values()):
+                if sock.connected and sock.peer.machine is target:
+                    sock.reset()
+
     def slow(self, source: Machine, target: Machine, bytes_per_s: float) -> None:
         self._slow[source, target] = bytes_per_s
 
@@ -937,3 +947,7 @@ def sign(author: bytes, unsigned: bytes | memoryview) -> bytes:
 def verify(entry: Entry) -> bool:
     unsigned = memoryview(entry.raw)[: -protocol.SIGNATURE_BYTES]
     return entry.signature == sign(entry.author, unsigned)
+
+
+def verify_receipt(receipt: Receipt) -> bool:
+    return receipt.signature == sign(receipt.member, receipt.unsigned)

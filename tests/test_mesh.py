@@ -16,6 +16,7 @@ import contacts
 import events
 import mesh
 import protocol
+import receipts
 from events import (
     AddressLearned,
     CallersRefused,
@@ -1531,10 +1532,10 @@ def test_a_member_that_claims_to_have_logs_of_ours_without_end_is_believed_some(
 def test_of_members_that_came_and_went_the_last_ones_receipts_are_remembered() -> None:
     script = Script(frontier={MY_LOG: 1})
     made_up = ME + b"made up!"
-    for number in range(mesh.MAX_RECEIPTS + 10):
+    for number in range(receipts.MAX_RECEIPTS + 10):
         script.link(member(number), number, Head(MY_LOG, 1), Head(made_up, 1))
         script.do(LinkClosed(number, "closed"))
-    assert len(script.mesh.confirmed) == mesh.MAX_RECEIPTS == script.mesh.confirmed_by()
+    assert len(script.mesh.confirmed) == receipts.MAX_RECEIPTS == script.mesh.confirmed_by()
     assert script.mesh.confirmed[member(10)] == {MY_LOG: 1}
     script.do(LinkOpened(5000, ANN_AT, dialed=False), LinkSecured(5000, ANN))
     script.do(MessageReceived(5000, Hello("ann", 0, 1)), LinkClosed(5000, "closed"))

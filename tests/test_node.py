@@ -16,8 +16,8 @@ import net
 import protocol
 from link import Failed, Link, Secured
 from node import Node, Surroundings
-from protocol import Entries, Fork, Head, Hello, Ping, RemoteError
-from tests.simulator import Disk, SimulatedJournal, gate_of, sign, verify
+from protocol import Entries, Fork, Head, Hello, Peer, Peers, Ping, RemoteError
+from tests.simulator import Disk, SimulatedJournal, gate_of, sign, verify, verify_receipt
 
 ME, ANN = b"M" * 32, b"A" * 32
 ANN_AT = ("10.0.0.1", 5000)
@@ -73,6 +73,8 @@ class Bench:
                 random=Random(1),
                 gate=gate_of(ME),
                 sign=partial(sign, ME),
+                sign_receipt=partial(sign, ME),
+                verify_receipt=verify_receipt,
                 dial=self._dial,
                 look_up=lambda host, done: self.asked.append((host, done)),
                 show=self.shown.append,
@@ -186,6 +188,45 @@ def test_a_proof_is_kept_and_said_once() -> None:
     bench.hear(line, proof, proof)
     assert bench.node.mesh.forks == {ANN + bytes(8): proof}
     assert sum(isinstance(event, events.ForkKept) for event in bench.told) == 1
+
+
+def test_a_receipt_that_its_member_has_not_signed_ends_its_link() -> None:
+    bench = Bench()
+    line = bench.linked()
+    bench.node.say(["hello"])
+    (log,) = bench.node.journal.frontier()
+    bob = b"B" * 32
+    unsigned = protocol.unsigned_receipt(bob, (Head(log, 1),))
+    bench.hear(line, Peers((Peer(bob, "", 0),)))
+    bench.hear(line, protocol.parse_receipt(unsigned + sign(bob, unsigned)))
+    assert bench.node.mesh.confirmed[bob] == {log: 1} and not line.closed
+    bench.node.say(["and more"])
+    unsigned = protocol.unsigned_receipt(bob, (Head(log, 2),))
+    bench.hear(line, protocol.parse_receipt(unsigned + sign(ANN, unsigned)))
+    assert bench.node.mesh.confirmed[bob] == {log: 1}
+    assert line.sent[-1] == protocol.Bye("you sent a receipt that is not signed") and line.closed
+
+
+def test_a_receipt_is_signed_once_for_all_links_that_it_is_sent_over() -> None:
+    bench = Bench()
+    line = bench.linked()
+    heads = (Head(b"B" * 40, 7),)
+    bench.node._send_receipt(events.SendReceipt((line.id, 9), heads))
+    receipt = line.sent[-1]
+    assert isinstance(receipt, protocol.Receipt) and verify_receipt(receipt)
+    assert (receipt.member, receipt.heads) == (ME, heads)
+
+
+def test_who_leaves_has_told_what_it_has() -> None:
+    bench = Bench()
+    line = bench.linked()
+    bob = b"B" * 32
+    bench.hear(line, Peers((Peer(bob, "", 0),)))
+    line.news.append(Entries((post(bob, "hello"),)))
+    bench.node.listen(cast(net.Connection, line))
+    bench.node.leave()
+    kinds = [type(message) for message in line.sent[-3:]]
+    assert kinds == [protocol.Have, protocol.Receipt, protocol.Bye]
 
 
 def test_a_run_with_a_gap_before_it_ends_its_link() -> None:

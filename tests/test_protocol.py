@@ -29,10 +29,13 @@ from protocol import (
     encode,
     pack_posts,
     parse_entry,
+    parse_receipt,
     signed_bytes,
+    signed_receipt_bytes,
     split_posts,
     unpack_posts,
     unsigned_entry,
+    unsigned_receipt,
 )
 
 ALICE = b"a" * 32
@@ -60,6 +63,10 @@ EXACT: list[tuple[Message, str]] = [
     (Pong(), "00000001 06"),
     (Bye("no"), "00000003 07  6e6f"),
     (Fork(b"x", b"yz"), "0000000c 08  00000001 78 00000002 797a"),
+    (
+        parse_receipt(unsigned_receipt(ALICE, (Head(OTHER_LOG, 258),)) + SIGNATURE),
+        f"00000093 09  {ALICE.hex()} 0001 {OTHER_LOG.hex()} 0000000000000102 {SIGNATURE.hex()}",
+    ),
 ]
 
 sequence_numbers = st.integers(1, 2**63 - 1)
@@ -90,6 +97,11 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.just(Pong()),
     st.builds(Bye, st.text(max_size=50)),
     st.builds(Fork, st.binary(max_size=60), st.binary(max_size=60)),
+    st.builds(
+        lambda *fields: parse_receipt(unsigned_receipt(*fields) + SIGNATURE),
+        st.binary(min_size=32, max_size=32),
+        heads.map(tuple),
+    ),
 )
 
 
@@ -152,7 +164,7 @@ def test_bytes_after_the_known_fields_are_passed_over(message: Message, more: by
     assert fed(frame(data[4], data[5:] + more)) == [message]
 
 
-@pytest.mark.parametrize("kind", [0, 9, 100, 255])
+@pytest.mark.parametrize("kind", [0, 10, 100, 255])
 def test_a_frame_of_an_unknown_kind_is_passed_over(kind: int) -> None:
     assert fed(encode(Ping()) + frame(kind, b"what?") + encode(Pong())) == [Ping(), Pong()]
 
@@ -275,6 +287,28 @@ def test_as_many_peers_as_the_limit_with_the_longest_hosts_pass_and_one_more_is_
     assert reason == "257 peers where 256 is the limit"
     _, reason = fed_until_broken(encode(Peers((peer._replace(host="h" * 254),))))
     assert reason == "a text of 254 bytes where 253 is the limit"
+
+
+def test_as_many_logs_of_a_receipt_as_the_limit_pass_and_one_more_is_refused() -> None:
+    many = tuple(Head(n.to_bytes(40, "big"), n) for n in range(protocol.MAX_RECEIPT_LOGS))
+    full = parse_receipt(unsigned_receipt(ALICE, many) + SIGNATURE)
+    assert fed(encode(full)) == [full] and full.heads == many
+    with pytest.raises(LocalError):
+        unsigned_receipt(ALICE, (*many, Head(LOG, 1)))
+    more = bytes(32) + (65).to_bytes(2, "big") + bytes(65 * 48 + 64)
+    _, reason = fed_until_broken(frame(9, more))
+    assert reason == "65 logs of a receipt where 64 is the limit"
+
+
+def test_a_receipt_is_signed_for_its_purpose_and_room_over_all_that_is_before_it() -> None:
+    unsigned = unsigned_receipt(ALICE, (Head(LOG, 7),))
+    receipt = parse_receipt(unsigned + SIGNATURE + b"of a later version")
+    assert (receipt.unsigned, receipt.signature) == (unsigned, SIGNATURE)
+    signed = signed_receipt_bytes(b"r" * 32, unsigned)
+    assert signed == b"selchat receipt v1\0" + b"r" * 32 + ALICE + b"\0\1" + LOG + bytes(7) + b"\7"
+    for size in range(len(receipt.raw)):
+        with pytest.raises(RemoteError):
+            parse_receipt(receipt.raw[:size])
 
 
 @pytest.mark.parametrize(

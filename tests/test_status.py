@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
-from events import LinkClosed
+from events import LinkClosed, MessageReceived
 from facts import Sightings
 from node import Node
-from protocol import Head
+from protocol import Have, Head, Peer, Peers
 from status import GONE_S, LOOK_S, Standing, receipt
-from tests.test_mesh import BOB_LOG, MY_LOG, ZOE, Script
+from tests.test_mesh import BOB_LOG, ME, MY_LOG, ZOE, Script
 from tests.test_node import ANN
 from text import Names
 
@@ -68,6 +68,20 @@ def test_who_left_is_missing_for_a_while_and_then_no_longer() -> None:
     assert stand.parts()[2] == "your last: 1 of 2 have it (missing: ann)"
     stand.now += 1
     assert stand.parts()[2] == "your last: arrived"
+
+
+def test_who_is_here_through_a_peer_is_waited_for_while_it_is_and_counted_for_good() -> None:
+    stand = Stand()
+    stand.script.link(ANN, 1)
+    stand.say()
+    stand.script.do(MessageReceived(1, Have((Head(MY_LOG, 1),))))
+    assert stand.parts()[2] == "your last: arrived"
+    stand.script.do(MessageReceived(1, Peers((Peer(ME, "", 0), Peer(ZOE, "", 0)))))
+    assert stand.parts()[2] == "your last: 1 of 2 have it (missing: zoe)"
+    stand.script.do(MessageReceived(1, Peers((Peer(ME, "", 0),))))
+    assert stand.parts()[2] == "your last: arrived"
+    stand.script.mesh.confirmed[ZOE] = {MY_LOG: 1}
+    assert stand.parts()[2] == "your last: all 2 have it"
 
 
 def test_of_many_who_miss_it_some_are_named() -> None:
