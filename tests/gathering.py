@@ -65,16 +65,15 @@ class Member:
         ]
         return shown == other.said
 
-    def has_its_receipts(self) -> bool:
-        """Whether it was told that each member that it is linked to has all that it has said.
-        (Who is not linked to it has no way to say so.)"""
+    def has_its_receipts(self, there: set[str]) -> bool:
+        """Whether it was told that each other member that is there has all that it has said,
+        whether they are linked or not."""
         confirmed: dict[str, set[str]] = {}
         for process in self.processes:
             for event in process.events("confirmed"):
                 confirmed.setdefault(event["ref"], set()).update(event["by"])
         own = [e["ref"] for process in self.processes for e in process.events("message", own=True)]
-        linked = self.process.linked()
-        return bool(linked) and all(confirmed.get(ref, set()) >= linked for ref in own)
+        return all(confirmed.get(ref, set()) >= there - {self.id} for ref in own)
 
 
 class Gathering:
@@ -144,8 +143,9 @@ class Gathering:
     def wait_all(self, deadline_s: float = TALK_S) -> None:
         """Until everybody who is there has everything, and knows who else has."""
         self.wait_posts(deadline_s)
+        there = {member.id for member in self._there()}
         self.crowd.wait(
-            lambda: all(member.has_its_receipts() for member in self._there()),
+            lambda: all(member.has_its_receipts(there) for member in self._there()),
             "everybody has its receipts",
             deadline_s,
         )

@@ -33,7 +33,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from io import StringIO
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from random import Random
 from subprocess import DEVNULL, PIPE, Popen
@@ -573,6 +573,21 @@ def _run(entries: list[bytes]) -> bytes:
     return protocol.encode(Entries(tuple(entries)))
 
 
+def receipts(battle: Battle) -> Attack:
+    """Receipts of each for all others, with more each time: they are checked and passed on."""
+    authors = [each.member for each in battle.members]
+
+    def stream(random: Random, member: Identity) -> Iterator[bytes]:
+        logs = [author + random.randbytes(8) for author in authors * 16][:64]
+        for seq in count(1):
+            heads = tuple(Head(log, seq) for log in logs)
+            unsigned = protocol.unsigned_receipt(member.member, heads)
+            signed = protocol.signed_receipt_bytes(member.room.id, unsigned)
+            yield protocol.encode(protocol.parse_receipt(unsigned + member.sign(signed)))
+
+    return as_member(stream)(battle)
+
+
 def smallest_entries(random: Random, member: Identity) -> Iterator[bytes]:
     """As many entries in a frame as there may be, with one signature for all."""
     writer = Writer(random, member)
@@ -784,6 +799,7 @@ WELCOME = [
     Weapon(as_member(small_frontiers), 0.02),
     Weapon(as_member(crowds_of_peers), 0.02),
     Weapon(as_member(crowds_of_loopback), 0.02),
+    Weapon(receipts, 0.02),
     Weapon(as_member(smallest_entries), 0.02),
     Weapon(as_member(one_entry_each), 0.005),
     Weapon(as_member(most_posts), 0.01),

@@ -104,6 +104,27 @@ def test_invite_that_is_copied_from_a_screen_and_pasted_at_another_leads_into_th
     wait_for("ada: hello from home", cyd)
 
 
+def test_home_knows_that_another_home_has_its_posts_which_only_a_host_can_reach(
+    room: Gathering,
+) -> None:
+    host = room.internet.host("host")
+    room.server(host, "cyd")
+    invited = f"@{room.invite(at(host.ipv4))}"
+    bob = room.join(room.internet.home("bob"), "bob", at(host.ipv4))
+    bob.process.wait_ready()
+    space = room.internet.home("ada")
+    arguments = (0, invited, "ada", "--confirm", "2", "--linger", str(TALK_S))
+    ada = room.crowd.start(*arguments, data="ada", inside=space.inside)
+    ada.say("hi", "anybody there?")
+    ada.end_input()
+    assert ada.wait_end() == 0
+    own = [event["ref"] for event in ada.events("message", own=True)]
+    confirmed = {event["ref"]: set(event["by"]) for event in ada.events("confirmed")}
+    assert len(own) == 2 and all(bob.id in confirmed[ref] for ref in own)
+    assert bob.id not in {event["id"] for event in ada.events("link")}
+    room.crowd.wait(lambda: len(bob.process.texts()) == 2, "bob has both")
+
+
 def test_second_host_that_is_known_by_hearsay_takes_over_when_the_first_one_dies(
     room: Gathering,
 ) -> None:

@@ -521,6 +521,25 @@ def test_who_boasts_of_what_it_does_not_pass_on_keeps_nobody_from_it(scene: Scen
     )
 
 
+def test_who_passes_receipts_on_can_make_none(scene: Scene) -> None:
+    """Bob is not linked to ann; the one in the middle says that it is, and that she has it all."""
+    bob = scene.crowd.start(0, 0, "bob", "--linger", "0").wait_ready()
+    bob.say("ann, do you hear me?")
+    call, ann = Call(scene.me, bob.port), bytes.fromhex(scene.ann.id)
+    call.hear(lambda _: len(call.entries()) == 2)
+    log = protocol.parse_entry(call.entries()[0]).log
+    unsigned = protocol.unsigned_receipt(ann, (Head(log, 2),))
+    signed = protocol.signed_receipt_bytes(scene.me.room.id, unsigned)
+    receipt = protocol.parse_receipt(unsigned + scene.me.sign(signed))
+    call.say(Peers((Peer(ann, "", 0),)), receipt)
+    call.hear(lambda _: False)
+    assert call.heard[-1] == protocol.Bye("you sent a receipt that is not signed")
+    assert not [event for event in bob.events("confirmed") if scene.ann.id in event["by"]]
+    call.close()
+    bob.end_input()
+    assert bob.wait_end() == 0
+
+
 def test_who_is_said_to_be_elsewhere_is_not_taken_for_who_is_there(scene: Scene) -> None:
     crowd = scene.crowd
     eve = crowd.start(0, 0, "eve").wait_ready()
