@@ -152,8 +152,8 @@ MAX_REPLACED = 256
 # One notice about strangers in so long a time, with a count of the others.
 STRANGERS_S = 10.0
 
-# So many notices in so long about what members do wrong: each of them can do it without end.
-BLAMES, BLAMES_S = 8, 60.0
+# So many notices in so long about what members do wrong, a screenful: each can do it without end.
+BLAMES, BLAMES_S = 20, 60.0
 
 # ---------------------------------------------------------------- state
 

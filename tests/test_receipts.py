@@ -249,7 +249,7 @@ def test_a_receipt_that_is_not_signed_is_the_fault_of_who_sent_it() -> None:
     done = script.do(RunRefused(1, "a receipt that is not signed"))
     assert [type(action) for action in done] == [ShowNotice, SendMessage, CloseLink, ShowLink]
     assert done[0] == ShowNotice(
-        "A. at 10.0.0.9:40001 sent a receipt that is not signed; link closed"
+        "A. (id 41414141) at 10.0.0.9:40001 sent a receipt that is not signed; link closed"
     )
     assert script.do(ReceiptProven(1, receipt)) == []
 
