@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import addresses
 import protocol
 from text import Names
 
@@ -264,11 +265,16 @@ def of_peers(node: Node, names: Names, now: float) -> list[PeerFacts]:
                 wire.sent_bytes,
                 lacks,
                 ahead,
-                link.finds_us,
-                link.hello.seen if link.hello is not None else "",
+                link.finds_us if link.finds_us and _is_host(link.finds_us[0]) else None,
+                link.hello.seen if link.hello and _is_host(link.hello.seen) else "",
             )
         )
     return found
+
+
+def _is_host(said: str) -> bool:
+    """Whether what a peer says is a number at all: it may say anything, and a person reads it."""
+    return addresses.scope_of(addresses.Address(said, 1)) is not None
 
 
 def behind(mesh: Mesh, link: Link) -> tuple[int, int]:

@@ -79,6 +79,17 @@ def test_a_peer_has_its_facts() -> None:
     )
 
 
+def test_where_a_peer_sees_us_is_told_only_if_it_is_an_address_at_all() -> None:
+    bench = Bench()
+    line = sized(bench.linked())
+    (link,) = bench.node.mesh.members.values()
+    for seen, told in (("5.6.7.8", "5.6.7.8"), ("2a0a::1", "2a0a::1"), ("1.2.3.4; rm -r ~", "")):
+        link.hello = Hello("ann", 5000, 7, seen=seen)
+        bench.hear(line, Peers((Peer(ME, seen, 5000),)))
+        (peer,) = facts.of_peers(bench.node, Names(), 3.0)
+        assert (peer.sees_us, peer.finds_us) == (told, (told, 5000) if told else None)
+
+
 def test_a_name_from_the_journal_counts_more_than_that_of_the_hello() -> None:
     bench = Bench()
     sized(bench.linked())

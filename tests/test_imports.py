@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "errands": set(),
     "events": {"protocol"},
     "export": {"archive", "errands", "journal", "look", "output", "text"},
-    "facts": {"protocol", "text"},
+    "facts": {"addresses", "protocol", "text"},
     "folders": set(),
     "feed": {"journal", "output", "protocol"},
     "identity": set(),
