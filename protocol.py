@@ -13,7 +13,7 @@ The open room's secret is the ASCII text "selchat: the open room, its secret is 
 member's certificate is X.509 v3, issuer CN=selchat room, subject CN=selchat member, its
 public key the member's own Ed25519 key, signed by the authority itself, in DER; the authority's
 own is self-signed, a CA of path length 0, subject CN=selchat room. Both are valid from 2000 to
-9999.
+9999, but nobody looks at dates: a clock may be wrong.
 
 THE WAY IN (on a fresh TCP connection; a *dialer* connected, a *listener* accepted)
 

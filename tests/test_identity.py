@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import ssl
 import stat
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -214,11 +216,36 @@ def test_a_certificate_carries_the_members_own_key_signed_by_the_room(tmp_path: 
     authority.verify_directly_issued_by(authority)
 
 
-def test_a_wrong_clock_locks_nobody_out(tmp_path: Path) -> None:
+def test_certificates_have_the_dates_that_are_specified(tmp_path: Path) -> None:
     Identity(tmp_path, ROOM).tls_contexts()
     for certificate in certificates_in(tmp_path):
         assert certificate.not_valid_before_utc.isoformat() == "2000-01-01T00:00:00+00:00"
         assert certificate.not_valid_after_utc.isoformat() == "9999-12-31T23:59:59+00:00"
+
+
+def test_nobody_looks_at_the_dates_of_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def past(
+        year: int, month: int, day: int, hour: int = 0, minute: int = 0, s: int = 0
+    ) -> datetime:
+        return datetime(year - 8000 if year == 9999 else year - 30, month, day, hour, minute, s)
+
+    monkeypatch.setattr(identity, "datetime", SimpleNamespace(datetime=past))
+    ends = []
+    for name, is_server in (("alice", True), ("bob", False)):
+        (tmp_path / name).mkdir()
+        accepting, dialing = Identity(tmp_path / name, ROOM).tls_contexts()
+        context = accepting if is_server else dialing
+        bios = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends.append((context.wrap_bio(*bios, server_side=is_server), bios))
+    assert certificates_in(tmp_path / "bob")[0].not_valid_after_utc.year == 1999
+    for _ in range(3):
+        for (tls, (_, out)), (_, (into, _)) in (ends, ends[::-1]):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            into.write(out.read())
+    assert all(tls.getpeercert(binary_form=True) for tls, _ in ends)
 
 
 def test_every_member_makes_an_authority_that_the_others_know(tmp_path: Path) -> None:

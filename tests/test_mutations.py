@@ -463,10 +463,8 @@ MUTATIONS = [
         "mesh.py",
         "            if not self.unsynced:\n"
         "                self._acknowledge(link)\n"
-        "            self._feed(link)\n"
-        "\n"
-        "    def _run_refused",
-        "            self._feed(link)\n\n    def _run_refused",
+        "            self.receipts.drained(link, self._now)\n",
+        "            self.receipts.drained(link, self._now)\n",
         2,
     ),
     Mutation(
