@@ -155,6 +155,11 @@ STRANGERS_S = 10.0
 # So many notices in so long about what members do wrong, a screenful: each can do it without end.
 BLAMES, BLAMES_S = 20, 60.0
 
+_COPY = (
+    "a copy of your data folder must not run beside it; stop one of them, or give it a folder of "
+    "its own with --data"
+)
+
 # ---------------------------------------------------------------- state
 
 
@@ -250,7 +255,8 @@ class Mesh:
         self.called: dict[bytes, str] = {}  # what each member said in its last Hello
         self._instance = instance
         self._replaced: dict[bytes, int] = {}  # the instance of a member before the one it has
-        self._copied = False  # whether it was said that another node uses our key
+        # By whom it was said that another node uses our key: by a peer, which may lie, or by it.
+        self._copy_told = self._copy_met = False
         self._port_for = port_for or (lambda address: port)
         self._random = random
         self._named = named
@@ -406,7 +412,9 @@ class Mesh:
         """Who is there has our key: it is us, or a copy."""
         is_copy = hello.instance != self._instance
         if is_copy:
-            self._is_copied(f"at {show(link.address)}")
+            if not self._copy_met:
+                self._notice(f"another node at {show(link.address)} uses your key: {_COPY}")
+            self._copy_met = True
         if not link.dialed and link.greeted:
             self._fault(link, "a second hello")
         elif not link.dialed:
@@ -418,13 +426,10 @@ class Mesh:
             elif self.contacts.is_us(link.address):
                 self._notice(f"{show(link.address)} is this very node")
 
-    def _is_copied(self, where: str) -> None:
-        if not self._copied:
-            self._copied = True
-            self._notice(
-                f"another node {where} uses your key: a copy of your data folder must not run "
-                "beside it; stop one of them, or give it a folder of its own with --data"
-            )
+    def _is_told_of_copy(self, link: Link) -> None:
+        if not (self._copy_told or self._copy_met):
+            self._notice(f"{show(link.address)} says that another node uses your key: {_COPY}")
+        self._copy_told = True
 
     def _refuse_copy(self, link: Link, hello: Hello) -> None:
         """Two instances of a member take turns: both are alive."""
@@ -608,7 +613,7 @@ class Mesh:
             self._on_hello(link, message)
         elif isinstance(message, Bye):
             if message.reason == COPIED:
-                self._is_copied(f"(says {show(link.address)})")
+                self._is_told_of_copy(link)
             self._link_closed_by(link, message.reason)
         elif isinstance(message, Peers) and link.dialed and link.greeted:
             self._on_peers(link, message)  # also where that and a Bye are all that it answers

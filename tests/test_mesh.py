@@ -532,7 +532,14 @@ def test_who_is_told_that_another_node_uses_its_key_says_so() -> None:
     script.do(AddressLearned(BOB_AT, "you"), LinkOpened(1, BOB_AT, dialed=True))
     script.do(LinkSecured(1, BOB))
     said = script.do(MessageReceived(1, protocol.Bye(protocol.COPIED)))
-    assert said[0] == ShowNotice("another node (says 10.0.0.4:5000) uses your key: " + COPY)
+    assert said[0] == ShowNotice("10.0.0.4:5000 says that another node uses your key: " + COPY)
+    # It may have lied; who meets the copy itself says so all the same, and then nobody else.
+    script.do(LinkOpened(2, ANN_AT, dialed=False), LinkSecured(2, ME))
+    met = script.do(MessageReceived(2, Hello("me", 5000, instance=99)))
+    assert met[0] == ShowNotice("another node at 10.0.0.1:5000 uses your key: " + COPY)
+    script.do(LinkOpened(3, ZOE_AT, dialed=False), LinkSecured(3, ZOE))
+    told = script.do(MessageReceived(3, protocol.Bye(protocol.COPIED)))
+    assert not any(isinstance(action, ShowNotice) and COPY in action.text for action in told)
 
 
 # The end of a link
