@@ -264,7 +264,7 @@ def _invite(user: User, argument: str) -> None:
         given = [addresses.parse_address(argument)] if argument else []
         line = user.invite(*given)
     except (BadAddress, RoomError, OSError) as error:
-        user.output.error(str(error))
+        user.output.error(invite.hide(str(error)))
         return
     user.output.info([line])
     user.output.notice("who has this line can read the room, and all that was ever said in it")
@@ -319,7 +319,7 @@ def _history(user: User, argument: str) -> None:
         try:
             since_ms = int(when.moment(since, datetime.now()).timestamp() * 1000)
         except when.BadWhen as error:
-            user.output.error(str(error))
+            user.output.error(invite.hide(str(error)))
             return
     posts = int(number) if number else DEFAULT_HISTORY if since is None else ALL
     user.begin(recall_last(user, posts, authors, since_ms), "reading the history")

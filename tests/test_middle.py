@@ -398,7 +398,7 @@ def by(id: str, shown: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
 def test_what_is_relayed_as_it_is_arrives(scene: Scene) -> None:
     """What the attacks below differ from."""
     told = is_told_nothing_false(scene, run(*scene.mine), run(*scene.log))
-    assert not [text for text in told if "mallory at" in text]
+    assert not [text for text in told if text.startswith("mallory (id ")]
 
 
 BAD_SIGNATURE, BAD_HASH = "an entry with a bad signature", "an entry with a wrong hash"
@@ -495,7 +495,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Scene, list[bytes]], list[Message]]]] = 
 def test_what_is_altered_is_refused_and_nothing_of_it_shown(scene: Scene, attack: str) -> None:
     reason, made = ATTACKS[attack]
     told = is_told_nothing_false(scene, *made(scene, scene.log))
-    assert [text for text in told if text.startswith("mallory at") and reason in text], told
+    assert [text for text in told if text.startswith("mallory (id ") and reason in text], told
     assert not [text for text in told if "forked" in text]
 
 

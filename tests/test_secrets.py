@@ -240,6 +240,7 @@ def test_no_error_tells_a_secret(crowd: Crowd) -> None:
     refused(line, 0, "bob")
     refused(0, 0, "bob", "--host", line)
     refused(0, 0, "bob", "--room", line)
+    refused(0, 0, line)
     refused(0, 0, "bob", "--history", line)
     refused(ann.port, line, "bob")
     (crowd.folder / "file").write_text("in the way")
@@ -270,7 +271,8 @@ def test_no_error_tells_a_secret(crowd: Crowd) -> None:
     crowd.wait(lambda: stranger.events("notice") and ann.events("notice"), "both say something")
     ann.say(f"/connect {damaged}", f"/connect {line[:-3]}", f"/connect x{line[3:]}", "/connect @x")
     ann.say(f"/{line}", f"/help {line}", f"/hide {line}", f"/history {line}", f"/bell {line}")
-    crowd.wait(lambda: len(ann.events("error")) + len(ann.events("notice")) > 8, "it complains")
+    ann.say(f"/invite {line}", f"/history since {line}", f"/nick {line}")
+    crowd.wait(lambda: len(ann.events("error")) + len(ann.events("notice")) > 11, "it complains")
     leave(ann, stranger)
     assert leaks(secrets, said_by(ann, stranger, *ended)) == []
 
