@@ -24,7 +24,8 @@ let go.
 
 RUMOURS. What peers tell of is true, most of the time. But a member that lies could have a whole
 room dial whatever port of whomever it likes. So of dials to where nobody was ever found there are
-RUMOURS at first, and then one each RUMOUR_S: as long as they are in vain.
+RUMOURS at first, and then one each RUMOUR_S: as long as they are in vain. And the peers take turns
+in what is dialed of what they told, so that who tells many lies delays only what nobody else tells.
 
 WHO COMES FIRST. What a user named is dialed at once, MAX_NAMED_DIALS of it. Then comes where a peer
 has found somebody: half of the places are kept for that, so that a book full of dead addresses
@@ -36,6 +37,7 @@ messages, I/O, `time`, the global `random`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -76,6 +78,10 @@ DIALS_WITHIN_S = 0.01
 # that an honest room has no use for more; and as rarely as nobody minds to be called.
 RUMOURS = 64
 RUMOUR_S = 1.0
+# Who told of an address: more peers than so many make it no surer, nor dialed sooner.
+MAX_TELLERS = 4
+# Peers of whom is known when it was their turn: more than there are links.
+MAX_TURNS = 64
 # How often a node with enough links tries another: parted halves of a room hear of each other
 # again within seconds, as each of their members tries one, and a room at rest stays quiet.
 EXPLORE_S = 60.0
@@ -104,6 +110,7 @@ class Contact:
     is_self: bool = False
     link: int | None = None  # being dialed (-1 until it has a number), or up
     vouched: bool = False  # a peer says that it is linked to who is there
+    tellers: tuple[bytes, ...] = ()  # the peers that said so
     exploring: bool = False  # dialed though there are enough links
     via: Contact | None = None  # the name that was looked up to find it
     leads_to: tuple[Address, ...] = ()  # of a name: what was found
@@ -154,6 +161,7 @@ class Contacts:
         self._begun_end = -NEVER
         self._rumours = float(RUMOURS)  # that may be dialed
         self._rumours_at = -NEVER  # when that was so
+        self._turns: dict[bytes, float] = {}  # when what a peer told of was dialed last
         self._explore_at = NEVER
         self._due_at: float | None = NEVER  # None: to be found anew
         self._leaving = False
@@ -177,9 +185,18 @@ class Contacts:
             if self._may_dial(contact) if contact.named else has_place:
                 self.dial(now)
 
-    def hear(self, told: Iterable[tuple[Address, bytes, float]], over: Address, now: float) -> None:
-        """A peer, who is at `over`, is linked to these members, and found each at that address. If
-        links are missing, who is not linked here may be dialed in so many seconds."""
+    def hear(
+        self,
+        told: Iterable[tuple[Address, bytes, float]],
+        over: Address,
+        teller: bytes,
+        now: float,
+    ) -> None:
+        """The peer `teller`, who is at `over`, is linked to these members, and found each at that
+        address. If links are missing, who is not linked here may be dialed in so many seconds."""
+        self._turns.setdefault(teller, now)  # who is new begins at the end
+        if len(self._turns) > MAX_TURNS:
+            del self._turns[next(iter(self._turns))]
         missing = self._missing(now)
         for address, member, wait_s in told:
             if not self._may_learn(address, over):
@@ -190,6 +207,8 @@ class Contacts:
             if contact is None:
                 break  # no room, and to look for some again would take as long
             contact.vouched = True
+            if teller not in contact.tellers:
+                contact.tellers = (*contact.tellers, teller)[-MAX_TELLERS:]
             if self._is_out(member):
                 continue
             if missing <= 0 and contact.next_try is None and not contact.named:
@@ -403,12 +422,7 @@ class Contacts:
         self._earn_rumours(now)
         self._explore(now)
         self._fill(now)
-        due = self._due(now)
-        if len(due) > 1:
-            self._random.shuffle(due)
-        # What a person named comes first, and waits only for its like; then where somebody is, as
-        # a peer says; then what never failed.
-        for contact in sorted(due, key=lambda c: (not c.named, not c.vouched, c.failures)):
+        for contact in self._in_order(self._due(now)):
             if contact.named:
                 if self._may_dial(contact):
                     self._begin(contact)
@@ -421,7 +435,28 @@ class Contacts:
             elif self._is_rumour(contact) and self._rumours < 1:
                 self._schedule(contact, now + RUMOUR_S)
             else:
+                self._turns.update(dict.fromkeys(contact.tellers, now))
                 self._begun += self._begin(contact)
+
+    def _in_order(self, due: list[Contact]) -> list[Contact]:
+        """What a person named comes first, and waits only for its like; then where somebody is, as
+        a peer says; then what never failed; then the peers take turns in what they told of."""
+        if len(due) > 1:
+            self._random.shuffle(due)
+        waiting: Counter[bytes] = Counter()
+        places: dict[Address, tuple[int, float]] = {}
+        for contact in due:
+            queues = [(waiting[each], self._turns.get(each, 0.0), each) for each in contact.tellers]
+            if queues:
+                before, turn, teller = min(queues)
+                places[contact.address] = before, turn
+                waiting[teller] += 1
+
+        def place(contact: Contact) -> tuple[bool, bool, int, int, float]:
+            before, turn = places.get(contact.address, (0, 0.0))
+            return not contact.named, not contact.vouched, contact.failures, before, turn
+
+        return sorted(due, key=place)
 
     def _due(self, now: float) -> list[Contact]:
         tries = self._tries.values()
@@ -470,7 +505,8 @@ class Contacts:
         return missing
 
     def _pick(self, count: int) -> list[Contact]:
-        """Spares at random, but first what a person named, then what never failed."""
+        """Spares at random, but first what a person named, then what never failed; and the peers
+        take turns."""
         picked: list[Contact] = []
         if count > 0:
             spares = [c for c in self._spares.values() if not self._is_out(c.member)]
@@ -478,7 +514,8 @@ class Contacts:
             fresh = [c for c in spares if not (c.named or c.failures)]
             failed = [c for c in spares if c.failures and not c.named]
             for some in (named, fresh, failed):
-                picked += self._random.sample(some, min(count - len(picked), len(some)))
+                if len(picked) < count:
+                    picked += self._in_order(some)[: count - len(picked)]
         return picked
 
     def _explore(self, now: float) -> None:

@@ -679,7 +679,8 @@ class Mesh:
             for member, host, port in peers.peers
             if host and port and member != self.me
         ]
-        self.contacts.hear(told, link.address, self._now)
+        assert link.member is not None
+        self.contacts.hear(told, link.address, link.member, self._now)
 
     def _heads(self, logs: Iterable[Log]) -> list[Head]:
         return [Head(log, self.frontier[log], self.marks.get(log, NO_MARK)) for log in logs]

@@ -1,6 +1,7 @@
 """The contacts by themselves: what is known, what is a spare, what is dialed when."""
 
 from random import Random
+from typing import Any
 
 import contacts
 from contacts import NEVER, Contacts
@@ -15,6 +16,7 @@ from events import (
 )
 
 ANN, BOB, ZOE = (letter * 32 for letter in (b"A", b"B", b"Z"))
+TELLER, OTHER = b"T" * 32, b"O" * 32
 ANN_AT, BOB_AT, ZOE_AT = (("10.0.0.1", 5000), ("10.0.0.2", 5000), ("10.0.0.3", 5000))
 
 
@@ -50,7 +52,7 @@ def found(book: Book, address: Address, link: int, member: bytes) -> None:
 
 def test_what_a_peer_told_of_first_and_a_person_names_then_is_remembered_as_named() -> None:
     book = Book()
-    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, TELLER, 0.0)
     assert book.dialed() == [ZOE_AT]
     book.learn(ZOE_AT, "you", None, 0.0)
     assert book.done == [RememberAddress(ZOE_AT, "you", None, answered=False)]
@@ -78,7 +80,7 @@ def test_ones_own_address_is_neither_dialed_again_nor_a_spare() -> None:
     book.ended(ZOE_AT, 1, 0.0)
     book.failed(ZOE_AT, "it is ourselves", 0.0, reached=True)
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ANN, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ANN, 0.0)], ZOE_AT, TELLER, 0.0)
     assert book.known[ZOE_AT].next_try is None and not book.is_spare(ZOE_AT)
 
 
@@ -98,7 +100,7 @@ def test_spares_are_dialed_where_links_are_missing_those_a_person_named_first() 
     book = Book()
     book.members[BOB] = object()
     told = [((f"10.1.0.{number}", 5000), bytes([number]) * 32, 0.0) for number in range(9)]
-    book.hear(told, ZOE_AT, 0.0)
+    book.hear(told, ZOE_AT, TELLER, 0.0)
     book.learn(ZOE_AT, "you", None, 0.0)
     found(book, ZOE_AT, 1, ZOE)
     book.ended(ZOE_AT, 1, 0.0)
@@ -122,7 +124,7 @@ def test_a_node_with_links_enough_tries_any_other_whatever_became_of_the_one_a_p
     book.members[BOB] = object()
     book.failed(ZOE_AT, "full", 0.0, reached=True)
     told = [((f"10.1.0.{number}", 5000), bytes([number]) * 32, 0.0) for number in range(9)]
-    book.hear(told, ZOE_AT, 0.0)
+    book.hear(told, ZOE_AT, TELLER, 0.0)
     book.dial(0.0)
     assert 0.5 * contacts.EXPLORE_S <= book.deadline() <= 1.5 * contacts.EXPLORE_S
     tried = set()
@@ -146,7 +148,9 @@ def test_the_end_of_a_link_costs_no_look_at_everything_for_each_address_of_its_m
         looks += 1
         return 0
 
-    book.hear([((f"10.1.{n >> 8}.{n & 255}", 5000), ZOE, 0.0) for n in range(1000)], ZOE_AT, 0.0)
+    book.hear(
+        [((f"10.1.{n >> 8}.{n & 255}", 5000), ZOE, 0.0) for n in range(1000)], ZOE_AT, TELLER, 0.0
+    )
     book._missing = look  # type: ignore[method-assign]
     book.lost(ZOE, "gone", 1.0, was_good=True)
     assert looks <= 1
@@ -168,7 +172,7 @@ def test_a_book_full_of_what_was_found_true_has_room_for_what_a_person_names() -
 def test_the_next_one_is_tried_only_where_spares_are_left_whose_members_are_not_linked() -> None:
     book = Book()
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, TELLER, 0.0)
     book.members[ZOE] = object()
     book.dial(0.0)
     book.dial(book.deadline())
@@ -177,7 +181,7 @@ def test_the_next_one_is_tried_only_where_spares_are_left_whose_members_are_not_
 
 def test_who_leaves_dials_nobody() -> None:
     book = Book()
-    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, TELLER, 0.0)
     assert book.deadline() == 5.0
     book.leave()
     book.lost(ZOE, "gone", 1.0, was_good=True)
@@ -190,11 +194,11 @@ def test_of_what_a_peer_tells_only_that_is_kept_which_the_room_reaches_and_for_w
 ):
     book = Book(max_links=2)
     book._may_learn_from = lambda address, over: (address, over) != (ANN_AT, ZOE_AT)
-    book.hear([(ANN_AT, ANN, 0.0), (BOB_AT, BOB, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ANN_AT, ANN, 0.0), (BOB_AT, BOB, 0.0)], ZOE_AT, TELLER, 0.0)
     assert list(book.known) == [BOB_AT] == book.dialed()
     for number in range(contacts.MAX_ADDRESSES - 1):
         book.learn((f"10.1.{number >> 8}.{number & 255}", 5000), "you", None, 0.0)
-    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], ZOE_AT, TELLER, 0.0)
     assert ZOE_AT not in book.known and len(book.known) == contacts.MAX_ADDRESSES
 
 
@@ -246,7 +250,7 @@ def test_who_is_found_at_a_second_address_is_told_of_where_the_link_is() -> None
 
 def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     book = Book(max_links=2)
-    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, 0.0)  # to be dialed later
+    book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, TELLER, 0.0)  # to be dialed later
     book.learn(BOB_AT, "you", None, 0.0)
     found(book, BOB_AT, 1, BOB)
     book.members[BOB] = object()
@@ -254,7 +258,7 @@ def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     del book.members[BOB]
     book.ended(BOB_AT, 1, 1.0)
     book.lost(BOB, "disconnected", 1.0, was_good=True)
-    book.hear([(ZOE_AT, ZOE, 0.0), (("10.1.0.1", 5000), BOB, 0.0)], ZOE_AT, 2.0)
+    book.hear([(ZOE_AT, ZOE, 0.0), (("10.1.0.1", 5000), BOB, 0.0)], ZOE_AT, TELLER, 2.0)
     book.dialed()
     while book.deadline() < NEVER:
         book.dial(book.deadline())
@@ -264,7 +268,7 @@ def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
 def test_a_spare_whom_the_user_wants_no_link_to_stays_one_and_is_not_explored() -> None:
     book = Book()
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], ZOE_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], ZOE_AT, TELLER, 0.0)
     assert book.is_spare(ZOE_AT) and book.is_spare(ANN_AT)
     book.refused.add(ZOE)
     tried = set()
@@ -428,7 +432,7 @@ def test_a_link_to_what_a_person_deletes_stays_and_is_not_made_again() -> None:
 def test_when_something_is_deleted_a_spare_takes_its_place() -> None:
     book = Book()
     book.members[BOB] = object()
-    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, TELLER, 0.0)
     del book.members[BOB]
     assert book.is_spare(ZOE_AT)
     book.learn(ANN_AT, "link", None, 0.0)
@@ -476,7 +480,7 @@ def test_of_many_that_a_person_named_not_all_are_dialed_at_once_and_they_keep_no
         book.learn(address, "you", None, 0.0)
     first = book.dialed()
     assert len(first) == contacts.MAX_NAMED_DIALS
-    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, 0.0)
+    book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, TELLER, 0.0)
     assert book.dialed() == [ZOE_AT]
     assert book.deadline() == NEVER, "nothing to be done before one of these has ended"
     for address in first:
@@ -506,7 +510,7 @@ def lies(book: Book, now: float) -> list[Address]:
     for second in range(60):
         at = [("9.9.9.9", 1000 + 100 * second + port) for port in range(100)]
         told = [(address, Random(str(address)).randbytes(32), 0.0) for address in at]
-        book.hear(told, ZOE_AT, now + second)
+        book.hear(told, ZOE_AT, TELLER, now + second)
         fail(now + second)
         while (moment := book.deadline()) < now + second + 1:
             book.dial(moment)
@@ -527,7 +531,7 @@ def test_what_was_true_costs_no_belief_and_what_a_person_or_a_caller_named_waits
     book = Book(max_links=1000)
     for number in range(2 * contacts.RUMOURS):
         address, member = ("10.1.0.1", 1000 + number), number.to_bytes(32, "big")
-        book.hear([(address, member, 0.0)], ZOE_AT, 0.1 * number)
+        book.hear([(address, member, 0.0)], ZOE_AT, TELLER, 0.1 * number)
         assert book.dialed() == [address]
         found(book, address, number, member)
         book.members[member] = object()
@@ -574,3 +578,29 @@ def test_who_has_no_ipv6_hears_of_that_only_if_nothing_else_is_named() -> None:
     assert notices(book) == []
     book.failed(BOB_AT, "network is unreachable", 10.0, reached=False)
     assert len(notices(book)) == 1
+
+
+def test_who_tells_many_lies_does_not_delay_what_others_tell(monkeypatch: Any) -> None:
+    monkeypatch.setattr(contacts, "RUMOURS", 1)
+    book = Book(max_links=9)
+    lies = [((f"10.3.{n >> 8}.{n & 255}", 5000), bytes([n & 255, n >> 8]) * 16) for n in range(300)]
+    book.hear([(at, member, 0.0) for at, member in lies], BOB_AT, TELLER, 0.0)
+    # One of the true ones was told by the liar first.
+    book.hear([(*lies[7], 0.0), (ZOE_AT, ZOE, 0.0), (ANN_AT, ANN, 0.0)], BOB_AT, OTHER, 0.0)
+    dialed: list[Address] = []
+    now = 0.0
+    while not {lies[7][0], ZOE_AT, ANN_AT} <= set(dialed):
+        now = book.deadline()
+        book.dial(now)
+        for address in book.dialed():
+            dialed.append(address)
+            book.failed(address, "no answer", now, reached=False)
+    assert now <= 8.0 * contacts.RUMOUR_S and len(dialed) <= 8
+
+
+def test_of_peers_only_the_last_ones_are_remembered_as_having_had_their_turn() -> None:
+    book = Book()
+    for number in range(contacts.MAX_TURNS + 5):
+        book.hear([(ZOE_AT, ZOE, 0.0)], BOB_AT, bytes([number]) * 32, float(number))
+    assert len(book._turns) == contacts.MAX_TURNS
+    assert len(book.known[ZOE_AT].tellers) == contacts.MAX_TELLERS
