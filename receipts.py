@@ -163,18 +163,20 @@ class Receipts:
         ways = self._ways()
         self._moved = {log: None for log in self._moved if _author(log) in ways}
         moved = {_author(log) for log in self._moved}
-        links: dict[int, None] = {}
+        links: dict[bytes, list[int]] = {}  # that each author is told through
         due: dict[bytes, bool] = {}  # and whether to tell of all its logs
         for author, relays in ways.items():
             for link in relays:
                 unheard = author not in link.reported
                 if unheard or author in moved:
-                    links[link.id] = None
+                    links.setdefault(author, []).append(link.id)
                     due[author] = unheard or due.get(author, False)
                     link.reported |= {author}
         heads = self._heads_of(due)
         if heads:
-            self._do(SendReceipt(tuple(links), heads))
+            authors = dict.fromkeys(_author(log) for log, _, _ in heads)  # others have said nothing
+            needed = dict.fromkeys(link for author in authors for link in links[author])
+            self._do(SendReceipt(tuple(needed), heads))
         if any(_author(log) in due for log in self._moved):
             self._soon(now)  # there was no room for those
 

@@ -157,7 +157,10 @@ class Sendings:
                 self.chatter += 1
             elif kind is events.SendMessage:
                 assert isinstance(action, events.SendMessage)
-                self.chatter += type(action.message) not in HEARTBEATS
+                # What a liar says of our own address we find out once.
+                told = self._node().mesh.links.get(action.link)
+                to_us = told is not None and told.member == self._machine.member
+                self.chatter += type(action.message) not in HEARTBEATS and not to_us
                 self._is_in_place(action)
                 if type(action.message) is protocol.Have:
                     self._is_news(action.link, action.message)
