@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -51,6 +52,8 @@ from status import Standing
 from text import Names
 
 DEFAULT_PORT = 5000
+# So many changes of names are told in so long a time: anybody can have another one in each turn.
+RENAMES, RENAMES_S = 8, 60.0
 # At the end: what a reader that reads has not read by then stays in the journal.
 SHUT_S = 5.0
 
@@ -114,6 +117,7 @@ class User:
         self._feed: Feed | None = None
         self._standing: Standing | None = None
         self._asker: Asker | None = None
+        self._renamed: deque[float] = deque(maxlen=RENAMES)  # when that was told
         self._save_at: float | None = None
         self._uncalled_at: float | None = None  # when to look whether somebody has called
         self.report_confirmed = self.report_status = False  # whether the output has a use for it
@@ -580,9 +584,15 @@ class User:
         for author, (name, history) in last.items():
             self._meet(author, name)
             before = self.sightings.called(author, name)
-            if before is not None and not history:
-                label, id = self.names.label_of, author.hex()
-                self.output.notice(f"{label(before, id)} is called {label(name, id)} now")
+            if before is not None and not history and author.hex() not in self.kept.settings.hidden:
+                self._tell_rename(author, before, name)
+
+    def _tell_rename(self, member: bytes, before: str, name: str) -> None:
+        now = self.now()
+        if len(self._renamed) < RENAMES or now >= self._renamed[0] + RENAMES_S:
+            self._renamed.append(now)
+            label, id = self.names.label_of, member.hex()
+            self.output.notice(f"{label(before, id)} is called {label(name, id)} now")
 
     def _meet(self, member: bytes, name: str) -> None:
         """It calls itself so: whether that is who we know by that name."""

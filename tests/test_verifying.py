@@ -16,7 +16,7 @@ from kept import Kept
 from tests.processes import Crowd, Process
 from tests.test_commands import BOB, BOB_LOG, OTHER_BOB, Told, started, typed
 from tests.test_journal import Author
-from user import User
+from user import RENAMES, User
 
 TODAY = "2026-11-24"
 
@@ -195,6 +195,23 @@ def test_another_key_is_told_of_when_it_is_linked_and_when_it_names_itself(user:
     told = user.output = Told()
     user._note_names(ShowPosts(tuple(map(protocol.parse_entry, eve.run)), (True,)))
     assert len(told.warnings) == 1 and "(id 65656565), which looks like your me" in told.warnings[0]
+
+
+def test_who_has_another_name_in_each_turn_is_told_of_a_few_times_and_if_hidden_not_at_all(
+    user: User,
+) -> None:
+    eve = Author(b"e" * 40)
+    for number in range(100):
+        eve.says(kind=protocol.NAME, body=b"eve%d" % number)
+    entries = list(map(protocol.parse_entry, eve.run))
+    told = user.output = Told()
+    for entry in entries:
+        user._note_names(ShowPosts((entry,), (False,)))
+    assert told.said[0] == "eve0 is called eve1 now" and len(told.said) == RENAMES
+    user._renamed.clear()
+    user.kept.settings.hidden[(b"e" * 32).hex()] = None
+    user._note_names(ShowPosts((entries[0],), (False,)))
+    assert len(told.said) == RENAMES
 
 
 def test_another_name_of_our_own_is_known_as_ours(user: User) -> None:
