@@ -204,7 +204,21 @@ class User:
             except OSError as error:  # no descriptor left to read a module or a folder with, say
                 self.output.error(f"that can't be done now: {error.strerror}")
         elif line.strip():
-            self.say(line[1:] if line.startswith("//") else line)
+            self._say_or_ask(line[1:] if line.startswith("//") else line)
+
+    def _say_or_ask(self, text: str) -> None:
+        """An invite that a person has pasted as a post may be a slip, and can't be taken back."""
+        if not (self._asker and invite.is_secret(text)):
+            self.say(text)
+            return
+
+        def answered(yes: bool) -> None:
+            if yes:
+                self.say(text)
+            else:
+                self.output.error("not said")
+
+        self.ask("that holds an invite into a room; say it to everybody here?", answered)
 
     def say(self, text: str) -> None:
         """Posts what a person typed; says so if it is no post."""

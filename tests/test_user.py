@@ -10,6 +10,7 @@ import pytest
 
 import protocol
 from events import ShowPosts
+from invite import Invite, write
 from journal import Journal
 from output import Message
 from protocol import Entry
@@ -379,3 +380,26 @@ def test_an_export_overwrites_nothing_without_a_yes(
         assert path.read_text() == expected
         assert said == [f"wrote {path} (posts: 4)" if yes else f"{path} exists; not overwritten"]
     assert asked == [f"{path} exists; overwrite it?"] * 2
+
+
+def test_an_invite_that_a_person_pastes_as_a_post_is_asked_about(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = write(Invite("hike", bytes(16), ()))
+    user.submit(line)
+    user._end_turn()
+    assert shown(user) == [line], "nobody can be asked in a pipe"
+    asked: list[str] = []
+    answers_to = {"yes": False}
+
+    def ask(question: str, answer: Callable[[bool], None]) -> None:
+        asked.append(question)
+        answer(answers_to["yes"])
+
+    user.ask_with(ask)
+    user.submit(f"see {line}")
+    user._end_turn()
+    answers_to["yes"] = True
+    user.submit(f"do see {line}")
+    user._end_turn()
+    assert shown(user) == [line, f"do see {line}"] and len(asked) == 2
