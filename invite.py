@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import base64
 import re
-import string
 import unicodedata
 from hashlib import sha256
 from itertools import islice
@@ -58,7 +57,7 @@ _MAX_REST_BYTES = _MAX_REST_CHARACTERS * 5 // 8
 _IPV4, _IPV6, _NAME = 1, 2, 3
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, section 6, in lower case
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _PREFIXES = re.compile("selchat([1-9])")
 _LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # those of str.splitlines
 _QUOTE_MARKS = ">|\u2502"  # of mails; and the frame around a window in a terminal
