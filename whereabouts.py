@@ -12,7 +12,6 @@ what is dialed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from addresses import (
     parse_address,
     scope_of,
 )
+from settings import replace_file
 
 NAME = "whereabouts.txt"
 MAX_FILE_BYTES = 4096  # a few addresses of at most 260 characters each
@@ -51,12 +51,7 @@ def load(folder: Path) -> list[Address]:
 
 def save(folder: Path, own: Iterable[Address]) -> None:
     """Raises OSError."""
-    path = folder / NAME
-    draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{address}\n" for address in own)
-    draft.replace(path)
+    replace_file(folder / NAME, "".join(f"{address}\n" for address in own))
 
 
 def for_invite(own: Iterable[Address], known: Iterable[Known]) -> tuple[Address, ...]:

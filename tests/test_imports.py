@@ -130,7 +130,7 @@ MAY_IMPORT = {
     "user": set(OURS) - {"arguments", "contacts", "joining", "mesh", "receipts", "selchat", "user"},
     "verifying": {"acquaintances", "facts", "identity"},
     "when": set(),
-    "whereabouts": {"addresses"},
+    "whereabouts": {"addresses", "settings"},
 }
 # Who may import which of ours for its types alone, besides.
 MAY_KNOW = {
