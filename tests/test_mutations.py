@@ -322,7 +322,7 @@ MUTATIONS = [
         "mesh.py",
         "return theirs if self.me < new.member else mine",
         "return mine if self.me < new.member else theirs",
-        2,
+        3,
     ),
     Mutation(
         "a link of an earlier run is not kept",
@@ -343,7 +343,7 @@ MUTATIONS = [
         "mesh.py",
         "if have.last and not link.told_all:",
         "if have.last:",
-        2,
+        5,
     ),
     Mutation(
         "a frontier is complete when it says so",
@@ -379,7 +379,7 @@ MUTATIONS = [
         "contacts.py",
         "if hearsay and contact.failures >= HEARSAY_TRIES:",
         "if False:",
-        3,
+        8,
     ),
     Mutation(
         "no more addresses than fit are remembered",
@@ -442,7 +442,7 @@ MUTATIONS = [
         "mesh.py",
         "return entry.seq <= seq and entry.time_ms not in just_now_ms",
         "return False",
-        5,
+        8,
     ),
     Mutation(
         "what is said now is live",
@@ -486,7 +486,7 @@ MUTATIONS = [
         "mesh.py",
         "if seq == held and NO_MARK != mark != self.marks.get(log, mark):",
         "if False:",
-        2811,
+        59,
     ),
     Mutation(
         "two branches of two lengths are found",
@@ -563,14 +563,14 @@ MUTATIONS = [
         "mesh.py",
         '                self._do(SendMessage(link.id, Bye("goodbye")))\n',
         "                pass\n",
-        15,
+        8,
     ),
     Mutation(
         "who says goodbye is believed",
         "mesh.py",
         "            self._link_closed_by(link, message.reason)\n        elif",
         "            pass\n        elif",
-        3,
+        4,
     ),
     Mutation(
         "nobody is listened to before its Hello",
@@ -641,7 +641,7 @@ MUTATIONS = [
         "mesh.py",
         "        if link is not None:\n            link.alive = self._now\n",
         "        pass\n",
-        6,
+        21,
     ),
     Mutation(
         "who leaves has acknowledged what it has",
@@ -776,21 +776,21 @@ MUTATIONS = [
         "receipts.py",
         "            each.passing[receipt.member] = receipt  # in the place of an older one\n",
         "",
-        1,
+        2,
     ),
     Mutation(
         "a receipt is passed on once",
         "receipts.py",
         "if author is not link and seq > author.passed.get(receipt.member, {}).get(log, 0):",
         "if author is not link:",
-        1,
+        4,
     ),
     Mutation(
         "what moves on is told by another receipt",
         "receipts.py",
         "            self._moved[log] = None\n            self._soon(now)\n",
         "            pass\n",
-        1,
+        2,
     ),
     Mutation(
         "a run is of one log",
