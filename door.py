@@ -38,6 +38,9 @@ from link import BUFFER_BYTES, WRONG_KNOCK, Gate, Link
 # Callers taken in a turn: a quarter of a millisecond. The rest stays in the kernel, and while the
 # loop is busy it stays there longer (net.py).
 ACCEPTS_PER_TURN = 8
+# Callers that are heard in a turn. Each that has knocked gets a TLS object of 50 KB, and goes again
+# at the end of the turn if there are too many of them.
+HEARD_PER_TURN = 16
 BACKLOG = 128  # callers that the kernel keeps waiting; more would be dialing again anyway
 # At the door at once: with links and files well below the 1024 descriptors that a process has.
 MAX_CALLERS = 256
@@ -207,8 +210,8 @@ class Door:
     # ------------------------------------------------------------ at the door
 
     def _on_ready(self, _: int) -> None:
-        for key, _events in self._selector.select(0):
-            self._hear(key.data)
+        for key, _events in self._selector.select(0)[:HEARD_PER_TURN]:
+            self._hear(key.data)  # the others come first the next time
         self._report()
 
     def _hear(self, caller: _Caller) -> None:

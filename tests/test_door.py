@@ -494,6 +494,15 @@ def test_of_friendly_addresses_the_last_ones_are_remembered(
     assert list(house.door._friendly) == [HERE, ELSEWHERE]
 
 
+def test_of_a_crowd_that_knocks_at_the_same_moment_a_turn_lets_in_only_some(house: House) -> None:
+    for client in [house.call() for _ in range(3 * door.HEARD_PER_TURN)]:
+        knock(client)
+    for number in range(1, 4):
+        house.door._on_ready(net.READ)
+        assert len(house.inside) == number * door.HEARD_PER_TURN
+    assert house.count() == 0
+
+
 def test_a_door_that_is_closed_lets_go_of_all(house: House) -> None:
     clients = [house.call() for _ in range(3)]
     for client in clients:
