@@ -20,7 +20,7 @@ from lookalikes import fold, keys
 
 NAME_CELLS = 24  # under a third of the classic 80 columns: most of a row is the text's
 NAME_CHARACTERS = 256  # 24 cells with 4 marks on each are 120; no longer name is looked at
-NAMES = 4096  # far more than one room has talking; a few MB at most
+NAMES = 2048  # twice as many as have receipts, and more than one room has talking; 2 MB at most
 # Of an id so many digits are shown where names look alike: as many as one sees at a glance.
 DIGITS = 4
 # Members with one look whose ids are told apart digit by digit. Of any more, and of those whose
