@@ -2,8 +2,8 @@
 
     handle(event, now) -> [action]      deadline() -> the next `now` at which to be asked
 
-It does nothing itself: `selchat.User` performs the actions, and tells what came of them
-with further events. Time and random numbers are handed in, so the same events give the
+It does nothing itself: `Node` performs the actions, and tells what came of them with further
+events. Time and random numbers are handed in, so the same events give the
 same actions, to the byte.
 
 LINKS. Which addresses are dialed, and when, is up to `Contacts`. When TLS has proven which
@@ -18,9 +18,10 @@ own, so nothing is lost. But of two instances that take turns only the later one
 the other one is told why.
 
 ADDRESSES TRAVEL. A Hello tells the port to call back on. Every node tells its peers whom
-it is linked to, with the addresses that it has itself dialed and found right (so nobody
-can aim the room at a victim). Who hears of a member it isn't linked to dials it: the
-smaller id at once, the larger one only if that did not happen.
+it is linked to, with the addresses that it has itself dialed and found right. (So only a member
+that lies can have others dial where nobody is, and that is bounded: RUMOURS in contacts.py.) Who
+hears of a member it isn't linked to dials it: the smaller id at once, the larger one only if that
+did not happen.
 
 ENTRIES. A fresh link exchanges frontiers (Have). Each end then streams what the other
 lacks, oldest first, as fast as the link takes it: the journal is the queue. A new entry
