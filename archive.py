@@ -19,8 +19,9 @@ import search
 from errands import Errand
 from feed import bytes_of
 from journal import Journal
-from output import Message
+from output import Message, Posts
 from protocol import Entry, Log, RemoteError
+from text import is_clean
 
 # Of all that is found at once, 40,000 lines: text and names in characters, and that.
 FOUND_BYTES = 8 * 1024 * 1024
@@ -34,25 +35,26 @@ class Found:
     more: bool
 
 
-def refs_of(entry: Entry, posts: int) -> list[str]:
-    """One name for each post in an entry, the same on every member."""
-    start = f"{entry.author[:8].hex()}-{entry.log[32:].hex()}-{entry.seq}"
-    return [f"{start}-{index}" for index in range(posts)]
-
-
-def messages_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> list[Message]:
-    """The posts in an entry, with the name that its author has now."""
-    if entry.kind != protocol.POSTS:
-        return []
+def posts_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> Posts | None:
+    """The posts in an entry, with the name that its author has now; None if there are none."""
+    clean: str | None = None
+    others: list[str] = []
     try:
-        texts = protocol.unpack_posts(entry.body)
+        if entry.kind == protocol.LINES:
+            text = protocol.unpack_lines(entry.body)
+            if is_clean(text, lines=True):
+                clean = text
+            else:
+                others = text.split("\n")
+        else:
+            others = protocol.texts_in(entry)
     except RemoteError:
-        return []  # signed, so kept and passed on, but there is nothing in it to show
-    id = entry.author.hex()
-    return [
-        Message(ref, id, name or "", entry.time_ms, text, history, own)
-        for ref, text in zip(refs_of(entry, len(texts)), texts, strict=True)
-    ]
+        return None  # signed, so kept and passed on, but there is nothing in it to show
+    total = len(others) if clean is None else clean.count("\n") + 1
+    if not total:
+        return None
+    id, said = entry.author.hex(), entry.time_ms
+    return Posts(entry.log, entry.seq, 0, total, clean, others, id, name or "", said, history, own)
 
 
 class Archive:
@@ -105,7 +107,8 @@ class Archive:
         if entry.author.hex() in self._hidden:
             return []
         name = self._journal.name_of(entry.author)
-        return messages_of(entry, name, history=True, own=entry.author == self._me)
+        posts = posts_of(entry, name, history=True, own=entry.author == self._me)
+        return posts.messages() if posts else []
 
     def _newest(
         self, entries: Iterator[Entry | None], posts: int, fits: Callable[[Message], bool]

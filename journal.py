@@ -842,12 +842,13 @@ class Journal:
         """The placed entries that hold the last `posts` posts, in the room's order."""
         found: list[Entry] = []
         for entry in self.in_order(newest_first=True) if posts > 0 else ():
-            if entry is None or entry.kind != protocol.POSTS:
-                continue
             try:
-                posts -= len(protocol.unpack_posts(entry.body))
+                said = len(protocol.texts_in(entry)) if entry else 0
             except RemoteError:
                 continue  # nothing can be shown of it, whatever number it says
+            if entry is None or not said:
+                continue
+            posts -= said
             found.append(entry)
             if posts <= 0:
                 break

@@ -16,12 +16,13 @@ class LineReader:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        *lines, rest = data.split(b"\n")
-        if lines:
-            lines[0] = self._rest + lines[0]
-            self._rest = b""
-        self._rest = (self._rest + rest)[: self._keep]
-        return [line[: self._keep].decode(errors="replace") for line in lines]
+        """All of them are decoded at once: no line break is ever part of another character."""
+        end = data.rfind(b"\n")
+        if end < 0:
+            self._rest = (self._rest + data)[: self._keep]
+            return []
+        whole, self._rest = self._rest + data[:end], data[end + 1 :][: self._keep]
+        return [line[: self._keep] for line in whole.decode(errors="replace").split("\n")]
 
     def end(self) -> list[str]:
         """The last line, if no line break ended it."""

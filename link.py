@@ -20,13 +20,14 @@ from dataclasses import dataclass
 import protocol
 from protocol import Message, RemoteError
 
-# Some more than a run of entries: one read takes in a burst, one turn stays short.
-READ_BYTES = 256 * 1024
+# A burst. Python makes room for all of it at each read: of 256 KiB, with a call of the system.
+READ_BYTES = 64 * 1024
 # A handshake has 2 KB, and a member may send hundreds of certificates, for which OpenSSL takes
 # 30 ms: it gets so much at once, and no more in all.
 HANDSHAKE_BYTES = 8 * 1024
-# What a link brings in at once, that the loop may be back soon: the messages of this many
-# bytes (the largest record of TLS), and no more than so many messages.
+# What a link brings in at once, that the loop may be back soon: one message, or those of this
+# many bytes (the largest record of TLS), and no more than so many of them. (Of one message the
+# rest is no more work than a turn that finds it unfinished.)
 TURN_BYTES = 16 * 1024
 TURN_MESSAGES = 32
 # What the kernel may hold, each way. Its default is 4 MB a link on loopback; this carries a
@@ -159,9 +160,9 @@ class Link:
                     raise RemoteError("a certificate without a member's key")
                 self.secured = True
                 events.append(Secured(member))
-            while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):
+            while everything or not events or (size < TURN_BYTES and len(events) < TURN_MESSAGES):
                 if self._arriving is None:
-                    plain = self._tls.read(READ_BYTES)
+                    plain = self._tls.read(TURN_BYTES)
                     if not plain:
                         events.append(Failed("closed"))
                         return

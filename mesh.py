@@ -654,12 +654,17 @@ class Mesh:
                 continue
             if seq > held and not link.told_all and len(self._history) < MAX_LOGS_TOLD:
                 self._history[log] = (seq, self._just_now_ms())
+            before = link.sent.get(log, 0)
             if held or log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
                 if seq > held:
                     link.ahead[log] = max(seq, link.ahead.get(log, 0))
-                link.sent[log] = max(seq, link.sent.get(log, 0))
+                link.sent[log] = max(seq, before)
             if seq >= held:
                 link.deferred.pop(log, None)
+            elif seq > before and log in link.deferred:
+                # It comes from elsewhere, and has not all come yet. (In a flood each of eight
+                # peers was sent everything almost three times.)
+                link.deferred[log] = self._now + RELAY_S
             if log.startswith(self.me):
                 own.append(Head(log, seq))
         self.receipts.confirm(link.member, own)
@@ -705,8 +710,7 @@ class Mesh:
         if not self._named or not self.frontier.get(self.log):
             bodies.append((protocol.NAME, self.name.encode()))
             self._named = True
-        for burst in protocol.split_posts(list(event.texts)):
-            bodies.append((protocol.POSTS, protocol.pack_posts(burst)))
+        bodies += protocol.pack_bursts(event.texts)
         self._do(WriteEntries(tuple(bodies), event.time_ms))
 
     def _nick_typed(self, event: NickTyped) -> None:

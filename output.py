@@ -41,6 +41,47 @@ class Message:
     private: bool = False
 
 
+class Posts(NamedTuple):
+    """What an entry has its author say, or a part of that: one post or many, which an output that
+    can shows as one thing."""
+
+    log: bytes  # of the entry
+    seq: int
+    first: int  # the number in the entry of the first post here
+    total: int  # of posts here
+    clean: str | None  # their texts, one a line, if all are printable ASCII
+    others: list[str]  # their texts, if not
+    id: str
+    name: str
+    time_ms: int
+    history: bool
+    own: bool
+    private: bool = False
+
+    @property
+    def texts(self) -> list[str]:
+        return self.others if self.clean is None else self.clean.split("\n")
+
+    @property
+    def refs(self) -> list[str]:
+        """One name for each post, the same on every member."""
+        start = f"{self.log[:8].hex()}-{self.log[32:].hex()}-{self.seq}"
+        return [f"{start}-{number}" for number in range(self.first, self.first + self.total)]
+
+    def messages(self) -> list[Message]:
+        return [
+            Message(ref, self.id, self.name, self.time_ms, text, self.history, self.own)
+            for ref, text in zip(self.refs, self.texts, strict=True)
+        ]
+
+    def part(self, start: int, stop: int) -> Posts:
+        """Those from number `start` of these up to before `stop`."""
+        texts = self.texts[start:stop]
+        clean, others = (None, texts) if self.clean is None else ("\n".join(texts), [])
+        first, total = self.first + start, stop - start
+        return self._replace(first=first, total=total, clean=clean, others=others)
+
+
 @dataclass(frozen=True)
 class Status:
     """How things stand, for one line. Names as they are shown."""
@@ -61,10 +102,13 @@ class Status:
 class Output(Protocol):
     """Where events are shown. All of one turn is written by one call of `flush`."""
 
+    is_quick: bool  # with posts that are clean: they cost it little more than their bytes
+
     def ready(self, id: str, name: str, address: str, room: str) -> None: ...
     def link(
         self, state: str, id: str, name: str, address: str, reason: str | None = None
     ) -> None: ...
+    def posts(self, posts: Posts) -> None: ...
     def message(self, message: Message) -> None: ...
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         """Posts that were asked for; `found`: the words that were searched for."""
@@ -125,6 +169,8 @@ def _utc(second: int) -> datetime:
 class JsonOutput:
     """One JSON object a line: the contract's events."""
 
+    is_quick = True
+
     def __init__(self, write: Write) -> None:
         self._write = write
         self._lines: list[str] = []
@@ -142,19 +188,23 @@ class JsonOutput:
         down = {} if state == "up" else {"reason": reason or ""}
         self._event("link", state=state, id=id, name=name, address=address, **down)
 
+    def posts(self, posts: Posts) -> None:
+        self._say(posts.refs, posts.texts, posts)
+
     def message(self, message: Message) -> None:
-        time_ms = min(max(message.time_ms, 0), LAST_S * 1000 + 999)
-        self._event(
-            "message",
-            ref=message.ref,
-            id=message.id,
-            name=message.name,
-            time=f"{self._clock.text(time_ms // 1000)}.{time_ms % 1000:03}Z",
-            text=message.text,
-            history=message.history,
-            own=message.own,
-            private=message.private,
-        )
+        self._say([message.ref], [message.text], message)
+
+    def _say(self, refs: list[str], texts: list[str], said: Posts | Message) -> None:
+        """A line for each: what they have in common is encoded once."""
+        encode = self._encode
+        time_ms = min(max(said.time_ms, 0), LAST_S * 1000 + 999)
+        time = f"{self._clock.text(time_ms // 1000)}.{time_ms % 1000:03}Z"
+        who = f'"id":{encode(said.id)},"name":{encode(said.name)},"time":"{time}"'
+        how = encode({"history": said.history, "own": said.own, "private": said.private})[1:]
+        self._lines += [
+            f'{{"event":"message","ref":{encode(ref)},{who},"text":{encode(text)},{how}'
+            for ref, text in zip(refs, texts, strict=True)
+        ]
 
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         for message in messages:
@@ -206,12 +256,21 @@ class JsonOutput:
 class Readable:
     """What the two outputs for people say in the same words."""
 
+    is_quick = False
+
     def __init__(self, local_time: LocalTime, names: Names) -> None:
         self._names = names
         self._clock = Clock(local_time, "%H:%M:%S", DAY_S)
 
     def notice(self, text: str) -> None:
         raise NotImplementedError
+
+    def message(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def posts(self, posts: Posts) -> None:
+        for message in posts.messages():
+            self.message(message)
 
     def ready(self, id: str, name: str, address: str, room: str) -> None:
         self.notice(f"listening on {address} as {self._names.label_of(name, id)} (id {id[:8]})")
@@ -259,6 +318,8 @@ JOURNAL_SIGNS = Signs(notice="<6>", warning="<4>", error="<3>", info="<6>")
 class PlainOutput(Readable):
     """Posts on stdout, all else on stderr, for pipes and for terminals that can't do more."""
 
+    is_quick = True
+
     def __init__(
         self,
         write: Write,
@@ -273,6 +334,14 @@ class PlainOutput(Readable):
         self._write, self._write_error = write, write_error
         self._posts: list[str] = []
         self._notices: list[str] = []
+
+    def posts(self, posts: Posts) -> None:
+        if posts.clean is None:
+            super().posts(posts)
+            return
+        who = self._names.label_of(posts.name, posts.id)
+        start = f"{self._clock.text(posts.time_ms // 1000)} {who}: "
+        self._posts.append(start + posts.clean.replace("\n", f"\n{start}") + "\n")
 
     def message(self, message: Message) -> None:
         text = harmless(message.text, multiline=True)

@@ -245,10 +245,8 @@ class Index:
 
 
 def _texts_of(entry: Entry) -> list[str]:
-    if entry.kind != protocol.POSTS:
-        return []
     try:
-        return protocol.unpack_posts(entry.body)
+        return protocol.texts_in(entry)
     except RemoteError:
         return []  # nothing of it is ever shown
 

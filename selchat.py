@@ -74,8 +74,9 @@ __version__ = "0.1.0"
 __all__ = ["BadPost", "StartError", "User", "main"]
 
 SCREEN_HISTORY = 20  # about a screenful
-# One read of standard input becomes one burst: one entry, one signature, one commit.
-INPUT_BYTES = 64 * 1024
+# One read of standard input becomes one burst, with one commit. An editor takes less at once.
+INPUT_BYTES = net.PIPE_BYTES
+KEYS_BYTES = 64 * 1024
 # Ctrl-C again within this long is meant: leave now, whatever is not finished.
 HURRY_S = 1.0
 
@@ -170,13 +171,14 @@ class Session:
         user.show_history(shown)  # before anything else is shown
         for address in self._args.peers:
             user.start_client(*address)
+        net.widen(0)
         user.loop.watch(0, net.READ, self._input_ready)
 
     # ------------------------------------------------------------ input
 
     def _input_ready(self, _: int) -> None:
         try:
-            data = os.read(0, INPUT_BYTES)
+            data = os.read(0, KEYS_BYTES if self._editor else INPUT_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -185,8 +187,7 @@ class Session:
             self._interrupted_at = float("-inf")  # who types is in no hurry to leave
             self._act(self._editor.feed(data, self._user.loop.now()))
         else:
-            for line in self._lines.feed(data) if data else self._lines.end():
-                self._user.submit(line)
+            self._user.submit_all(self._lines.feed(data) if data else self._lines.end())
         if not data:
             self._input_ended()
 

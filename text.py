@@ -54,6 +54,11 @@ _SPEAKS = re.compile(
 )
 
 
+_PRINTABLE = bytes(range(0x20, 0x7F))
+_PRINTABLE_LINES = _PRINTABLE + b"\n"
+_LONG = 256  # characters: from here on it pays to look at them as bytes
+
+
 # Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay.
 @lru_cache(maxsize=1)
 def _suspicious() -> re.Pattern[str]:
@@ -236,9 +241,19 @@ def _word_end(line: str, at: int) -> int:
     return end if end >= 0 else len(line)
 
 
+def is_clean(text: str, *, lines: bool = False) -> bool:
+    """Whether there is nothing in it but printable ASCII; and line breaks, if `lines`. (A long text
+    is looked through as bytes: it takes a quarter of the time.)"""
+    if not text.isascii():
+        return False
+    if len(text) < _LONG and not lines:
+        return text.isprintable()
+    return not text.encode().translate(None, _PRINTABLE_LINES if lines else _PRINTABLE)
+
+
 def harmless(text: str, *, multiline: bool = False) -> str:
     """The text with nothing in it that a terminal would obey or a person could not see."""
-    if text.isascii() and text.isprintable():
+    if is_clean(text):
         return text
     if not _suspicious().search(text):
         return text

@@ -217,10 +217,11 @@ def posts(data: bytes) -> None:
     except RemoteError:
         return
     again = []
-    for burst in protocol.split_posts(texts):
-        body = protocol.pack_posts(burst)
+    for kind, body in protocol.pack_bursts(texts):
+        lines = kind == protocol.LINES
+        burst = protocol.unpack_lines(body).split("\n") if lines else protocol.unpack_posts(body)
         assert len(body) <= protocol.MAX_BODY_BYTES and len(burst) <= protocol.MAX_POSTS
-        again += protocol.unpack_posts(body)
+        again += burst
     assert again == texts
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import archive as archives
 import protocol
-from archive import Archive, messages_of
+from archive import Archive, posts_of
 from errands import finish
 from feed import MESSAGE_BYTES
 from journal import Journal
 from output import Message
-from protocol import NAME, parse_entry
+from protocol import NAME, Entry, parse_entry
 from tests.test_journal import ALICE, BOB, ME, Author, deliver, opened, orders_of, talk, write
 from tests.test_search import say
 
@@ -34,6 +34,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture
 def archive(journal: Journal, tmp_path: Path) -> Archive:
     return Archive(journal, tmp_path / "search.index", ME)
+
+
+def messages_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> list[Message]:
+    posts = posts_of(entry, name, history=history, own=own)
+    return posts.messages() if posts else []
 
 
 def texts(messages: list[Message]) -> list[str]:

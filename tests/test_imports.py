@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "acquaintances": {"lookalikes", "settings", "text"},
     "addresses": set(),
     "arguments": {"addresses", "invite", "net", "rooms", "text", "user"},
-    "archive": {"errands", "feed", "journal", "output", "protocol", "search"},
+    "archive": {"errands", "feed", "journal", "output", "protocol", "search", "text"},
     "buffer": {"text"},
     "contacts": {"addresses", "events", "protocol"},
     "doctor": {"contacts", "facts"},

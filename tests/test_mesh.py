@@ -835,7 +835,7 @@ def test_a_post_is_written_under_a_name_and_pushed_to_every_link() -> None:
     script.link(ZOE, 2)
     script.play("""
         0.100 >> PostsTyped(("hi", "there"), 1000100)
-              << WriteEntries(((NAME, b"me"), (POSTS, pack_posts(["hi", "there"]))), 1000100)
+              << WriteEntries(((NAME, b"me"), (LINES, b"hi\\nthere")), 1000100)
               >> RunStored(None, MY_LOG, 2, (entry(MY_LOG, 1), entry(MY_LOG, 2)))
               << ShowPosts((entry(MY_LOG, 1), entry(MY_LOG, 2)), (False, False))
               << SendEntries(1, MY_LOG, 0)
@@ -843,7 +843,7 @@ def test_a_post_is_written_under_a_name_and_pushed_to_every_link() -> None:
               >> EntriesSent(1, MY_LOG, 2, False)
               >> EntriesSent(2, MY_LOG, 2, False)
               >> PostsTyped(("again",), 1000200)
-              << WriteEntries(((POSTS, pack_posts(["again"])),), 1000200)
+              << WriteEntries(((LINES, b"again"),), 1000200)
     """)
 
 
@@ -1722,7 +1722,7 @@ def test_a_new_name_is_written_at_once_and_said_in_each_new_hello() -> None:
               << WriteEntries(((NAME, b"new"),), 7)
               >> RunStored(None, MY_LOG, 1)
               >> PostsTyped(("a",), 8)
-              << WriteEntries(((POSTS, pack_posts(["a"])),), 8)
+              << WriteEntries(((LINES, b"a"),), 8)
               >> LinkOpened(1, ("10.0.0.9", 40000), False)
               >> LinkSecured(1, ZOE)
               >> MessageReceived(1, Hello("zoe", 0, 7))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from hashlib import sha256
+from itertools import starmap
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,10 @@ from hypothesis import strategies as st
 
 import protocol
 from protocol import (
+    LINES,
+    NAME,
+    NO_PREVIOUS,
+    POSTS,
     Bye,
     Entries,
     Entry,
@@ -27,12 +32,13 @@ from protocol import (
     Pong,
     RemoteError,
     encode,
+    pack_bursts,
     pack_posts,
     parse_entry,
     parse_receipt,
     signed_bytes,
     signed_receipt_bytes,
-    split_posts,
+    texts_in,
     unpack_posts,
     unsigned_entry,
     unsigned_receipt,
@@ -522,29 +528,55 @@ def test_a_body_whose_lengths_or_texts_are_wrong_is_refused(body: bytes) -> None
         unpack_posts(body)
 
 
+def texts_of(kind: int, body: bytes) -> list[str]:
+    return texts_in(Entry(bytes(40), 1, NO_PREVIOUS, 0, (), kind, body, b""))
+
+
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.sampled_from("xé€🙂"), st.integers(0, 12_288)), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from("xé€🙂\n"), st.integers(0, 12_288)), max_size=30))
 def test_bursts_keep_the_order_fit_one_entry_each_and_are_as_few_as_can_be(
     shapes: list[tuple[str, int]],
 ) -> None:
     posts = [character * count for character, count in shapes]
-    bursts = split_posts(posts)
+    packed = list(pack_bursts(posts))
+    kinds, bodies = {kind for kind, _ in packed}, [body for _, body in packed]
+    bursts = list(starmap(texts_of, packed))
     assert [text for burst in bursts for text in burst] == posts
-    bodies = [pack_posts(burst) for burst in bursts]
     assert all(burst for burst in bursts)
     assert all(len(body) <= protocol.MAX_BODY_BYTES for body in bodies)
+    assert kinds <= ({POSTS} if any("\n" in post for post in posts) else {LINES})
+    with_each = 4 if kinds == {POSTS} else 1  # its length, or the line break before it
     for body, following in zip(bodies, bursts[1:], strict=False):
-        assert len(body) + 4 + len(following[0].encode()) > protocol.MAX_BODY_BYTES
+        assert len(body) + with_each + len(following[0].encode()) > protocol.MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("count", [1, 1023, 1024, 1025, 2048, 5000])
+@pytest.mark.parametrize("text", ["", "x", "one\ntwo"])
+def test_of_short_posts_a_burst_has_so_many(count: int, text: str) -> None:
+    sizes = [len(texts_of(*packed)) for packed in pack_bursts([text] * count)]
+    rest = [count % protocol.MAX_POSTS] if count % protocol.MAX_POSTS else []
+    assert sizes == [protocol.MAX_POSTS] * (count // protocol.MAX_POSTS) + rest
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"ok\n\xe2\x82", b"\n" * protocol.MAX_POSTS])
+def test_lines_that_are_no_text_or_too_many_are_refused(body: bytes) -> None:
+    with pytest.raises(RemoteError):
+        protocol.unpack_lines(body)
+
+
+def test_an_entry_of_another_kind_has_no_texts() -> None:
+    assert texts_of(NAME, b"alice") == texts_of(9, b"x\ny") == []
 
 
 def test_the_longest_post_fits_a_burst() -> None:
     longest = "x" * protocol.MAX_POST_BYTES
-    assert split_posts([longest, longest]) == [[longest], [longest]]
+    assert list(pack_bursts([longest, longest])) == [(LINES, longest.encode())] * 2
+    assert list(pack_bursts([longest, "\n"])) == [(POSTS, pack_posts([longest, "\n"]))]
     assert unpack_posts(pack_posts([longest])) == [longest]
 
 
 def test_no_posts_are_no_bursts() -> None:
-    assert split_posts([]) == []
+    assert list(pack_bursts([])) == []
 
 
 def test_a_proof_of_two_largest_entries_fits_one_frame() -> None:

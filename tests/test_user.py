@@ -12,7 +12,7 @@ import protocol
 from events import ShowPosts
 from invite import Invite, write
 from journal import Journal
-from output import Message
+from output import Message, Posts
 from protocol import Entry
 from tests.test_journal import Author
 from user import User
@@ -37,8 +37,10 @@ class Recorder:
         self.errors: list[str] = []
         self.answers: list[list[str]] = []
 
-    def message(self, message: Message) -> None:
-        self.texts.append(message.text)
+    is_quick = False
+
+    def posts(self, posts: Posts) -> None:
+        self.texts += posts.texts
 
     def error(self, text: str) -> None:
         self.errors.append(text)
