@@ -27,7 +27,6 @@ import json
 import re
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +48,14 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass
 class Known:
     """A name, and who has it."""
 
-    name: str  # as it is shown
-    id: str
-    since: str  # a date
-    told: list[str] = field(default_factory=list)  # ids of others
+    def __init__(self, name: str, id: str, since: str, told: list[str] | None = None) -> None:
+        self.name = name  # as it is shown
+        self.id = id
+        self.since = since  # a date
+        self.told = told or []  # ids of others
 
 
 class Acquaintances:

@@ -10,11 +10,14 @@ What must never be here: sockets, dialing, the choice of whom to dial, clocks (t
 in as text, "2026-11-22T08:43:00Z", and are compared as text).
 """
 
+from __future__ import annotations
+
 import os
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
+
+from records import Record
 
 # The design asks for 128 remembered addresses or more; eight times that still reads in
 # about 20 ms, and lets a room of thousands be found again after most of it has moved.
@@ -73,8 +76,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Record):
     """What is known of one address."""
 
     address: Address
@@ -84,7 +86,7 @@ class Known:
     answered: str | None = None
 
 
-class _Line(NamedTuple):
+class _Line(Record):
     raw: str  # without its line feed; bytes that are no UTF-8 are in it as surrogates
     address: Address | None  # None: a remark, a blank line, or one that we can't use
 
@@ -351,8 +353,8 @@ class AddressBook:
         known_rank = SOURCES.index(known.source)
         # A mere claim never replaces a member that answered, nor a better source's claim.
         if member and (known.member is None or (known.answered is None and rank >= known_rank)):
-            known = replace(known, member=member)
-        self._known[address] = replace(known, source=SOURCES[max(rank, known_rank)])
+            known = known.but(member=member)
+        self._known[address] = known.but(source=SOURCES[max(rank, known_rank)])
         return True
 
     def note_tried(self, address: Address, when: str) -> None:
@@ -360,7 +362,7 @@ class AddressBook:
         address = self._canonical(address)
         when = _checked("tried", when)
         if address in self._known:
-            self._known[address] = replace(self._known[address], tried=when)
+            self._known[address] = self._known[address].but(tried=when)
 
     def note_answered(self, address: Address, member: str, when: str) -> None:
         """A member proved that it lives there. As for note_tried, the book must have it."""
@@ -368,7 +370,7 @@ class AddressBook:
         member, when = _checked("member", member), _checked("answered", when)
         if address in self._known:
             known = self._known[address]
-            self._known[address] = replace(known, member=member, answered=when)
+            self._known[address] = known.but(member=member, answered=when)
 
     def forget(self, address: Address) -> None:
         self._known.pop(self._canonical(address), None)

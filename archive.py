@@ -11,7 +11,6 @@ anything looks, clocks, files.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import protocol
@@ -21,14 +20,14 @@ from feed import bytes_of
 from journal import Journal
 from output import Message, Posts
 from protocol import Entry, Log, RemoteError
+from records import Record
 from text import is_clean
 
 # Of all that is found at once, 40,000 lines: text and names in characters, and that.
 FOUND_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Record):
     """Posts in the room's order. `more`: there are others, older ones."""
 
     messages: list[Message]

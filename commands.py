@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from contacts import show
 from doctor import CLOCK_S, ago, diagnose, entries, size, span
 from errands import Errand
 from feed import SHOW_BYTES, bytes_of
+from records import Record
 from rooms import RoomError
 from settings import BELLS, MAX_HIDDEN
 from text import digits_apart
@@ -54,8 +54,7 @@ SHOWN_CHARACTERS = 40  # of what was mistyped
 MAX_ARGUMENT = 1000  # characters; the longest name, and more than enough for a time or a number
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Record):
     name: str
     usage: str
     help: str

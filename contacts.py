@@ -39,7 +39,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
 from random import Random
 
 from addresses import is_name
@@ -97,28 +96,28 @@ NEVER = float("inf")
 TRUST = ("hearsay", "link", "you")  # who told of an address: a peer, its member, our user
 
 
-@dataclass
 class Contact:
     """What is known of one address."""
 
-    address: Address
-    source: str
-    member: bytes | None = None  # who answered there, or is said to
-    proven: bool = False  # we dialed it and found that member
-    proof: int = 0  # which one that was, of all that were found; the last one, if many
-    answered: bool = False  # we did, in this run or an earlier one
-    is_self: bool = False
-    link: int | None = None  # being dialed (-1 until it has a number), or up
-    vouched: bool = False  # a peer says that it is linked to who is there
-    tellers: tuple[bytes, ...] = ()  # the peers that said so
-    exploring: bool = False  # dialed though there are enough links
-    via: Contact | None = None  # the name that was looked up to find it
-    leads_to: tuple[Address, ...] = ()  # of a name: what was found
-    said: bool = False  # that it does not answer
-    failures: int = 0
-    failure: str = ""  # why the last dial that failed did, and when
-    failed_at: float = 0.0
-    next_try: float | None = None  # None: not to be dialed now
+    def __init__(self, address: Address, source: str, member: bytes | None = None) -> None:
+        self.address = address
+        self.source = source
+        self.member = member  # who answered there, or is said to
+        self.proven = False  # we dialed it and found that member
+        self.proof = 0  # which one that was, of all that were found; the last one, if many
+        self.answered = False  # we did, in this run or an earlier one
+        self.is_self = False
+        self.link: int | None = None  # being dialed (-1 until it has a number), or up
+        self.vouched = False  # a peer says that it is linked to who is there
+        self.tellers: tuple[bytes, ...] = ()  # the peers that said so
+        self.exploring = False  # dialed though there are enough links
+        self.via: Contact | None = None  # the name that was looked up to find it
+        self.leads_to: tuple[Address, ...] = ()  # of a name: what was found
+        self.said = False  # that it does not answer
+        self.failures = 0
+        self.failure = ""  # why the last dial that failed did, and when
+        self.failed_at = 0.0
+        self.next_try: float | None = None  # None: not to be dialed now
 
     @property
     def named(self) -> bool:

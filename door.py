@@ -27,7 +27,6 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 
@@ -115,26 +114,26 @@ class Listener:
             os.close(self._spare)
 
 
-@dataclass(slots=True, eq=False)
 class _Origin:
     """One address, or one network of IPv6, that calls."""
 
-    key: str | bytes
-    allowance: float  # attempts that it has left
-    counted: float  # when that was so
-    callers: dict[int, _Caller] = field(default_factory=dict)  # at the door, by descriptor
+    def __init__(self, key: str | bytes, now: float) -> None:
+        self.key = key
+        self.allowance = float(ATTEMPTS_PER_S)  # attempts that it has left
+        self.counted = now  # when that was so
+        self.callers: dict[int, _Caller] = {}  # at the door, by descriptor
 
 
-@dataclass(slots=True, eq=False)
 class _Caller:
     """Somebody at the door."""
 
-    socket: socket.socket
-    address: Address
-    origin: _Origin
-    challenge: bytes
-    came: float
-    got: bytes = b""
+    def __init__(
+        self, sock: socket.socket, address: Address, origin: _Origin, challenge: bytes, came: float
+    ) -> None:
+        self.socket, self.address, self.origin = sock, address, origin
+        self.challenge = challenge
+        self.came = came
+        self.got = b""
 
 
 class Door:
@@ -260,7 +259,7 @@ class Door:
         """Where a caller comes from, with what it is allowed by now."""
         origin = self._origins.pop(key, None)
         if origin is None:
-            origin = _Origin(key, ATTEMPTS_PER_S, now)
+            origin = _Origin(key, now)
             if len(self._origins) >= MAX_ADDRESSES:
                 idle = (each for each, known in self._origins.items() if not known.callers)
                 del self._origins[next(idle)]

@@ -13,11 +13,11 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from buffer import LINE_CHARACTERS, Buffer
 from keys import KeyReader, Pasted, Pressed, Stroke, Typed
 from layout import Layout, View
+from records import Record
 from text import edges, harmless
 
 HISTORY_LINES = 500  # what bash keeps
@@ -32,30 +32,25 @@ _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # controls but tab and 
 Complete = Callable[[str], tuple[int, list[str]]]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Record):
     """Enter was pressed. A paste of several lines is one Line with "\n" in it."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Interrupt:
+class Interrupt(Record):
     """Ctrl-C arrived as a byte."""
 
 
-@dataclass(frozen=True)
-class EndOfInput:
+class EndOfInput(Record):
     """Ctrl-D on an empty line."""
 
 
-@dataclass(frozen=True)
-class ClearScreen:
+class ClearScreen(Record):
     """Ctrl-L."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Record):
     """What was said to the question of `ask`."""
 
     yes: bool
@@ -64,8 +59,7 @@ class Answer:
 Key = Line | Interrupt | EndOfInput | ClearScreen | Answer
 
 
-@dataclass(frozen=True)
-class Hint:
+class Hint(Record):
     """What to show above the prompt: harmless text, and what may be chosen from."""
 
     text: str
@@ -73,29 +67,28 @@ class Hint:
     chosen: int = -1  # an index into choices; -1: none yet
 
 
-@dataclass
 class _Search:
     """Backwards through the history, while the text that was there waits in the buffer."""
 
-    query: str = ""
-    place: int = 0  # how many lines back what was found is; 0: nothing yet
-    cursor: int = 0  # where the query stands in it
-    failed: bool = False
+    def __init__(self) -> None:
+        self.query = ""
+        self.place = 0  # how many lines back what was found is; 0: nothing yet
+        self.cursor = 0  # where the query stands in it
+        self.failed = False
 
 
-@dataclass
 class _Completion:
     """The candidates of one word, one of which may stand in the buffer already."""
 
-    before: str  # what stands before the word,
-    typed: str  # what was typed of it,
-    after: str  # and what follows
-    candidates: list[str]
-    chosen: int = -1
+    def __init__(self, before: str, typed: str, after: str, candidates: list[str]) -> None:
+        self.before = before  # what stands before the word,
+        self.typed = typed  # what was typed of it,
+        self.after = after  # and what follows
+        self.candidates = candidates
+        self.chosen = -1
 
 
-@dataclass
-class _Question:
+class _Question(Record):
     text: str
     sends: bool = False  # whether a yes sends the text, and is no Answer
 

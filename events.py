@@ -2,25 +2,21 @@
 the imperative). The one set of each, for the mesh, the user that performs them, the
 simulator and the transcripts.
 
-Named tuples and not frozen dataclasses, because to make thirty of those takes 10 ms of
-every start. (Two of different types with the same fields are equal: compare their text.)
-
 Lives here: their fields, and how a person reads them. Never here: what they lead to.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import protocol
 from protocol import Entry, Fork, Head, Log, Message, Receipt
+from records import Record
 
 Address = tuple[str, int]
 
 # ---------------------------------------------------------------- events
 
 
-class AddressLearned(NamedTuple):
+class AddressLearned(Record):
     """A person named an address ("you"), or the address book did ("link", "hearsay").
     `member`: who answered there in an earlier run."""
 
@@ -29,13 +25,13 @@ class AddressLearned(NamedTuple):
     member: bytes | None = None
 
 
-class AddressDeleted(NamedTuple):
+class AddressDeleted(Record):
     """A person took it out of the address book."""
 
     address: Address
 
 
-class NameLookedUp(NamedTuple):
+class NameLookedUp(Record):
     """LookUpName was done: the host of `address`, a name, has these addresses; or none, and why."""
 
     address: Address
@@ -43,7 +39,7 @@ class NameLookedUp(NamedTuple):
     reason: str = ""
 
 
-class LinkOpened(NamedTuple):
+class LinkOpened(Record):
     """A link has begun: `address` is being dialed, or has called us."""
 
     link: int
@@ -51,31 +47,31 @@ class LinkOpened(NamedTuple):
     dialed: bool
 
 
-class LinkSecured(NamedTuple):
+class LinkSecured(Record):
     """TLS has proven that `member` is at the far end."""
 
     link: int
     member: bytes
 
 
-class MessageReceived(NamedTuple):
+class MessageReceived(Record):
     link: int
     message: Message
 
 
-class LinkHeard(NamedTuple):
+class LinkHeard(Record):
     """Bytes came over a link, but no whole message yet."""
 
     link: int
 
 
-class LinkDrained(NamedTuple):
+class LinkDrained(Record):
     """The outbox of a link that was clogged has room again."""
 
     link: int
 
 
-class LinkClosed(NamedTuple):
+class LinkClosed(Record):
     """A link has ended, not by us. `fault`: the far end broke the protocol."""
 
     link: int
@@ -83,7 +79,7 @@ class LinkClosed(NamedTuple):
     fault: bool = False
 
 
-class CallersRefused(NamedTuple):
+class CallersRefused(Record):
     """So many callers were no members; one of them called from `address`."""
 
     address: Address
@@ -91,7 +87,7 @@ class CallersRefused(NamedTuple):
     callers: int
 
 
-class RunStored(NamedTuple):
+class RunStored(Record):
     """The journal holds `log` up to `seq`, an entry with this mark; it came over `link`
     (None: we wrote it)."""
 
@@ -102,14 +98,14 @@ class RunStored(NamedTuple):
     mark: bytes = protocol.NO_MARK
 
 
-class RunRefused(NamedTuple):
+class RunRefused(Record):
     """What came over `link` was no valid run, or no valid proof or receipt."""
 
     link: int
     reason: str
 
 
-class RunParted(NamedTuple):
+class RunParted(Record):
     """A run over `link` does not follow our entry `seq` of `log`. `proof`: the two
     entries, where both were there and are signed themselves. `placed`: entries that had
     waited for more of this log, and wait no longer."""
@@ -121,7 +117,7 @@ class RunParted(NamedTuple):
     placed: tuple[Entry, ...] = ()
 
 
-class ForkKept(NamedTuple):
+class ForkKept(Record):
     """A fork is proven that was not, and marked in the journal. `proof`: None where that
     holds as many as it can. `placed`: what waited for more of the log, and need not now."""
 
@@ -130,14 +126,14 @@ class ForkKept(NamedTuple):
     placed: tuple[Entry, ...] = ()
 
 
-class ReceiptProven(NamedTuple):
+class ReceiptProven(Record):
     """The receipt that came over `link` is signed by its member."""
 
     link: int
     receipt: Receipt
 
 
-class EntriesSent(NamedTuple):
+class EntriesSent(Record):
     """SendEntries was done, up to `seq`. `clogged`: the link takes no more now."""
 
     link: int
@@ -146,46 +142,46 @@ class EntriesSent(NamedTuple):
     clogged: bool
 
 
-class MessageSent(NamedTuple):
+class MessageSent(Record):
     """SendMessage was done, that asked for an answer. `clogged`: as in EntriesSent."""
 
     link: int
     clogged: bool
 
 
-class JournalSynced(NamedTuple):
+class JournalSynced(Record):
     """All that is stored is on the platter."""
 
 
-class PostsTyped(NamedTuple):
+class PostsTyped(Record):
     """The user's own posts, each within the limits, at `time_ms` of the wall clock."""
 
     texts: tuple[str, ...]
     time_ms: int
 
 
-class NickTyped(NamedTuple):
+class NickTyped(Record):
     """The user wants another name, one within the limits."""
 
     name: str
     time_ms: int
 
 
-class DisconnectAsked(NamedTuple):
+class DisconnectAsked(Record):
     """The user wants no link to `member`, until naming an address of it (AddressLearned)."""
 
     member: bytes
 
 
-class RoundTripsAsked(NamedTuple):
+class RoundTripsAsked(Record):
     """The user wants to know how far away each peer is now."""
 
 
-class TimePassed(NamedTuple):
+class TimePassed(Record):
     """deadline() has come."""
 
 
-class Left(NamedTuple):
+class Left(Record):
     """The user goes."""
 
 
@@ -220,23 +216,23 @@ Event = (
 # ---------------------------------------------------------------- actions
 
 
-class OpenLink(NamedTuple):
+class OpenLink(Record):
     address: Address
 
 
-class LookUpName(NamedTuple):
+class LookUpName(Record):
     """Answered by NameLookedUp."""
 
     address: Address
 
 
-class CloseLink(NamedTuple):
+class CloseLink(Record):
     """Flush what is queued, then close; no LinkClosed comes back for it."""
 
     link: int
 
 
-class SendMessage(NamedTuple):
+class SendMessage(Record):
     """`answered`: by MessageSent, for it is one of many."""
 
     link: int
@@ -244,7 +240,7 @@ class SendMessage(NamedTuple):
     answered: bool = False
 
 
-class SendEntries(NamedTuple):
+class SendEntries(Record):
     """Send what follows entry `after` of `log`, one run; answered by EntriesSent."""
 
     link: int
@@ -252,7 +248,7 @@ class SendEntries(NamedTuple):
     after: int
 
 
-class StoreRun(NamedTuple):
+class StoreRun(Record):
     """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
     Must be committed before any byte that is sent after it leaves."""
 
@@ -260,7 +256,7 @@ class StoreRun(NamedTuple):
     run: tuple[bytes, ...]
 
 
-class WriteEntries(NamedTuple):
+class WriteEntries(Record):
     """Write entries (kind, body) of our own; answered by RunStored. Must be on the
     platter before any byte that is sent after it leaves."""
 
@@ -268,38 +264,38 @@ class WriteEntries(NamedTuple):
     time_ms: int
 
 
-class SyncJournal(NamedTuple):
+class SyncJournal(Record):
     """Answered by JournalSynced."""
 
 
-class KeepFork(NamedTuple):
+class KeepFork(Record):
     """Answered by ForkKept if the proof is new, by RunRefused if it is none."""
 
     link: int
     proof: Fork
 
 
-class SendReceipt(NamedTuple):
+class SendReceipt(Record):
     """Sign that all of this is on the platter here, and send it over these links."""
 
     links: tuple[int, ...]
     heads: tuple[Head, ...]
 
 
-class CheckReceipt(NamedTuple):
+class CheckReceipt(Record):
     """Answered by ReceiptProven, or by RunRefused if its member has not signed it."""
 
     link: int
     receipt: Receipt
 
 
-class ForgetAddress(NamedTuple):
+class ForgetAddress(Record):
     """The address book needs it no longer."""
 
     address: Address
 
 
-class RememberAddress(NamedTuple):
+class RememberAddress(Record):
     """For the address book. `answered`: `member` was there just now."""
 
     address: Address
@@ -308,7 +304,7 @@ class RememberAddress(NamedTuple):
     answered: bool
 
 
-class ShowPosts(NamedTuple):
+class ShowPosts(Record):
     """Newly placed entries, in this order, and of each whether it is history: written
     before this node could have seen it live."""
 
@@ -316,7 +312,7 @@ class ShowPosts(NamedTuple):
     history: tuple[bool, ...]
 
 
-class ShowLink(NamedTuple):
+class ShowLink(Record):
     """A member is linked now ("up"), or no longer ("down")."""
 
     state: str
@@ -326,7 +322,7 @@ class ShowLink(NamedTuple):
     reason: str = ""
 
 
-class ShowConfirmed(NamedTuple):
+class ShowConfirmed(Record):
     """`confirmed` says up to which seq of our log each member has it on disk; what is
     new in that are the entries after+1..upto."""
 
@@ -335,7 +331,7 @@ class ShowConfirmed(NamedTuple):
     confirmed: tuple[tuple[bytes, int], ...]
 
 
-class ShowNotice(NamedTuple):
+class ShowNotice(Record):
     text: str
 
 
@@ -369,7 +365,7 @@ def describe(thing: object) -> str:
         return f"Entry({describe(thing.log)}, {thing.seq}, kind {thing.kind})"
     if isinstance(thing, PostsTyped):
         return f"PostsTyped({len(thing.texts)} posts)"
-    names = getattr(thing, "_fields", getattr(thing, "__dataclass_fields__", None))
+    names = getattr(thing, "_fields", None)
     if names is not None:
         inside = (f"{name}={describe(getattr(thing, name))}" for name in names)
         return f"{type(thing).__name__}({', '.join(inside)})"

@@ -22,10 +22,11 @@ import re
 import stat
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from records import Record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,8 +67,7 @@ class BadFile(ValueError):
     """A file that can't be written; says why."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Record):
     """What is exported."""
 
     archive: Archive
@@ -75,8 +75,7 @@ class Source:
     local_time: LocalTime
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Record):
     """A file to write. `exists`: there is one of that name, which would be overwritten."""
 
     path: Path

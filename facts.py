@@ -11,10 +11,11 @@ Never here: sentences, layout, clocks (times are handed in), actions.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import addresses
 import protocol
+from records import Record
 from text import Names
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ CLOCK_POSTS = 8
 NEWS_S = 2.0
 
 
-class PeerFacts(NamedTuple):
+class PeerFacts(Record):
     """One link."""
 
     member: bytes
@@ -51,7 +52,7 @@ class PeerFacts(NamedTuple):
     sees_us: str  # at which host; "" if it does not say
 
 
-class MemberFacts(NamedTuple):
+class MemberFacts(Record):
     """One member of the room. Times are in seconds ago; None: not known."""
 
     member: bytes
@@ -64,7 +65,7 @@ class MemberFacts(NamedTuple):
     through: str  # the label of a peer that says it is linked to it, where we are not; "": nobody
 
 
-class DialFacts(NamedTuple):
+class DialFacts(Record):
     """An address that is of no use yet."""
 
     address: Address
@@ -77,14 +78,14 @@ class DialFacts(NamedTuple):
     failed_s: float  # so long ago
 
 
-class ClockFacts(NamedTuple):
+class ClockFacts(Record):
     """By how much a member's clock is behind ours; less than 0: ahead of it."""
 
     label: str
     behind_s: float
 
 
-class NetFacts(NamedTuple):
+class NetFacts(Record):
     """All that tells how well this node is connected."""
 
     host: str
@@ -97,7 +98,7 @@ class NetFacts(NamedTuple):
     missing: int  # entries that peers have, and we have not
 
 
-class _Last(NamedTuple):
+class _Last(Record):
     """The last entry of an author."""
 
     order: tuple[int, int]  # in the room

@@ -32,9 +32,9 @@ import re
 import unicodedata
 from hashlib import sha256
 from itertools import islice
-from typing import NamedTuple
 
 from addresses import Address, BadAddress, parse_address
+from records import Record
 
 PREFIX = "selchat1"
 MIN_SECRET_BYTES = 16  # 128 bits: nobody tries them all
@@ -77,7 +77,7 @@ class CutOffInvite(BadInvite):
     """More of it may be still to come."""
 
 
-class Invite(NamedTuple):
+class Invite(Record):
     """What an invite carries. Without addresses it is how a room is kept in a file."""
 
     room: str

@@ -49,7 +49,6 @@ import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +57,7 @@ from zlib import crc32
 
 import protocol
 from protocol import Entry, Frontier, Head, Log, RemoteError
+from records import Record
 
 # What the far end takes in one frame, less its kind byte.
 RUN_BYTES = protocol.MAX_FRAME_BYTES - 1
@@ -145,8 +145,7 @@ class JournalDamaged(JournalError):
     """The file is not as it was written. `rescue` is for this."""
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Record):
     """Entries up to `seq` of `log` are held now; `placed` may be shown, in this order."""
 
     log: Log
@@ -154,27 +153,23 @@ class Stored:
     placed: list[Entry]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Record):
     """Nothing new in that run."""
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(Record):
     """The run begins beyond what is held of `log`."""
 
     log: Log
 
 
-@dataclass(frozen=True)
-class NoRoom:
+class NoRoom(Record):
     """The run begins a log that is one more than this journal keeps."""
 
     log: Log
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(Record):
     """The run does not follow what is held of `log`: somebody forked it. `ours` is the
     entry held where they part; `theirs` the other one of that seq, where it was in the
     run and both carry a valid signature of their own, and so are proof."""
@@ -185,13 +180,13 @@ class Conflict:
     placed: tuple[Entry, ...] = ()  # what had waited for more of this log, and need not now
 
 
-@dataclass
 class _LogState:
-    id: int
-    seq: int = 0  # stored without a gap
-    hash: bytes = protocol.NO_PREVIOUS  # of the entry seq
-    placed: int = 0  # <= seq
-    order: tuple[int, int] = (0, 0)  # (stamp, rank) of the entry placed
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.seq = 0  # stored without a gap
+        self.hash = protocol.NO_PREVIOUS  # of the entry seq
+        self.placed = 0  # <= seq
+        self.order = (0, 0)  # (stamp, rank) of the entry placed
 
 
 class _Row(NamedTuple):
@@ -522,7 +517,7 @@ class Journal:
             old = entries[: len(entries) - len(new)]
             conflict = self._conflict(state, old, new)
             if conflict:
-                return replace(conflict, placed=tuple(self._part(log, conflict.ours, b"")))
+                return conflict.but(placed=tuple(self._part(log, conflict.ours, b"")))
             author = entries[0].author
             full = len(self._logs) >= MAX_LOGS or self._logs_of[author] >= MAX_LOGS_OF_ONE
             if full and log not in self._logs:

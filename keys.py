@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from dataclasses import dataclass
+
+from records import Record
 
 ESC_TIMEOUT_S = 0.05  # neovim's ttimeoutlen: a sequence is faster, a person slower
 SEQUENCE_CHARACTERS = 32  # the longest real sequences (mouse, colours) have about 20
@@ -37,22 +38,19 @@ _NUMBERED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Typed:
+class Typed(Record):
     """Characters typed one after another, none of them a control."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Pasted:
+class Pasted(Record):
     """A part of a paste; line breaks are "\\n", and of the controls only tabs are left."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Pressed:
+class Pressed(Record):
     """A key that is no character."""
 
     name: str

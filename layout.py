@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
+from records import Record
 from text import cell_ends, cells_of, edges, harmless
 
 INDENT = 2  # cells before all rows but the first: as wide as the sign of the prompt, "› "
 WIDEST = 2  # cells of the widest character
 
 
-@dataclass(frozen=True)
-class View:
+class View(Record):
     """A part of a text, in rows. Head and indent are not in them."""
 
     rows: tuple[str, ...]  # at least one

@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import protocol
 from protocol import Message, RemoteError
+from records import Record
 
 # A burst. Python makes room for all of it at each read: of 256 KiB, with a call of the system.
 READ_BYTES = 64 * 1024
@@ -40,23 +40,20 @@ MAX_QUEUED_BYTES = 512 * 1024 - 2 * BUFFER_BYTES
 WRONG_KNOCK = "no knock of this room"
 
 
-@dataclass(frozen=True)
-class Secured:
+class Secured(Record):
     """TLS is through; `member` is at the far end, by a certificate of the room."""
 
     member: bytes
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(Record):
     """The link is over. `fault`: the far end broke the protocol."""
 
     reason: str
     fault: bool = False
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(Record):
     """What a room hands to its links: the knock, the TLS contexts, and whose key is in a
     certificate (DER) of the room (None: nobody's)."""
 

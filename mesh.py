@@ -42,7 +42,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
 
@@ -164,37 +163,37 @@ _COPY = (
 # ---------------------------------------------------------------- state
 
 
-@dataclass
 class Link:
     """What is known of one link."""
 
-    id: int
-    address: Address  # that was dialed, or that the call came from
-    dialed: bool
-    opened: float
-    member: bytes | None = None  # once TLS is through
-    greeted: bool = False  # we have said Hello
-    hello: Hello | None = None  # theirs; with both, the link is up
-    up_since: float = 0.0
-    heard: float = 0.0  # a message; or when it was last asked for one
-    alive: float = 0.0  # a byte
-    told_all: bool = False  # their first frontier is complete
-    linked: frozenset[bytes] = frozenset()  # members they say they are linked to
-    finds_us: Address | None = None  # where they have called us themselves, as they say
-    pinged: float | None = None  # when it was asked for the Pong that is to come
-    round_trip_s: float | None = None  # of the last Pong
-    sent: Frontier = field(default_factory=dict)  # what they have or were sent
-    ahead: Frontier = field(default_factory=dict)  # what they have, and we have not
-    lacking: dict[Log, None] = field(default_factory=dict)  # logs to stream, in order
-    deferred: dict[Log, float] = field(default_factory=dict)  # logs they have from others
-    untold: dict[Log, None] = field(default_factory=dict)  # to acknowledge at the next sync
-    parted: dict[Log, None] = field(default_factory=dict)  # forks shown to them
-    telling: deque[Have | Fork] = field(default_factory=deque)  # first frontier, proofs
-    reported: frozenset[bytes] = frozenset()  # authors linked to them that were told our receipts
-    passing: dict[bytes, Receipt] = field(default_factory=dict)  # of others, to pass on to them
-    passed: dict[bytes, Frontier] = field(default_factory=dict)  # what each of those said
-    feeding: bool = False  # a SendEntries, or an answered SendMessage, is being performed
-    clogged: bool = False
+    def __init__(self, id: int, address: Address, dialed: bool, opened: float) -> None:
+        self.id = id
+        self.address = address  # that was dialed, or that the call came from
+        self.dialed = dialed
+        self.opened = opened
+        self.member: bytes | None = None  # once TLS is through
+        self.greeted = False  # we have said Hello
+        self.hello: Hello | None = None  # theirs; with both, the link is up
+        self.up_since = 0.0
+        self.heard = 0.0  # a message; or when it was last asked for one
+        self.alive = 0.0  # a byte
+        self.told_all = False  # their first frontier is complete
+        self.linked: frozenset[bytes] = frozenset()  # members they say they are linked to
+        self.finds_us: Address | None = None  # where they have called us themselves, as they say
+        self.pinged: float | None = None  # when it was asked for the Pong that is to come
+        self.round_trip_s: float | None = None  # of the last Pong
+        self.sent: Frontier = {}  # what they have or were sent
+        self.ahead: Frontier = {}  # what they have, and we have not
+        self.lacking: dict[Log, None] = {}  # logs to stream, in order
+        self.deferred: dict[Log, float] = {}  # logs they have from others
+        self.untold: dict[Log, None] = {}  # to acknowledge at the next sync
+        self.parted: dict[Log, None] = {}  # forks shown to them
+        self.telling: deque[Have | Fork] = deque()  # first frontier, proofs
+        self.reported: frozenset[bytes] = frozenset()  # authors linked to them, told our receipts
+        self.passing: dict[bytes, Receipt] = {}  # of others, to pass on to them
+        self.passed: dict[bytes, Frontier] = {}  # what each of those said
+        self.feeding = False  # a SendEntries, or an answered SendMessage, is being performed
+        self.clogged = False
 
     @property
     def up(self) -> bool:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import count
 from random import Random
 from typing import Any, ClassVar
@@ -31,12 +30,12 @@ from journal import Conflict, Gap, Journal, NoRoom, Stored
 from link import Failed, Gate, Link, Secured
 from mesh import Mesh
 from protocol import Fork, Log, Receipt, RemoteError
+from records import Record
 
 MAX_RUNS = 8  # at most 1 MiB
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Record):
     """What a node reaches the world with."""
 
     now: Callable[[], float]  # seconds of a clock that only rises

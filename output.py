@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from records import Record
 from text import Names, cells_of, harmless, label
 
 Write = Callable[[str], None]
@@ -27,8 +27,7 @@ LAST_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime 
 DAY_S = 86_400  # no time zone is further from UTC than this
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(Record):
     """A post to be shown."""
 
     ref: str
@@ -82,8 +81,7 @@ class Posts(NamedTuple):
         return self._replace(first=first, total=total, clean=clean, others=others)
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(Record):
     """How things stand, for one line. Names as they are shown."""
 
     room: str
@@ -301,7 +299,7 @@ class Readable:
             self.notice(reason)
 
 
-class Signs(NamedTuple):
+class Signs(Record):
     """What lines of each kind begin with on stderr."""
 
     notice: str

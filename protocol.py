@@ -115,11 +115,12 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate, pairwise, starmap
 from typing import Any, NamedTuple
+
+from records import Record
 
 VERSION = 1
 
@@ -187,8 +188,7 @@ class Head(NamedTuple):
     mark: bytes = NO_MARK
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(Record):
     """First frame of either end: who I am and where I can be called back."""
 
     name: str
@@ -206,23 +206,20 @@ class Peer(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True)
-class Peers:
+class Peers(Record):
     """All members that the sender is linked to now."""
 
     peers: tuple[Peer, ...]
 
 
-@dataclass(frozen=True)
-class Have:
+class Have(Record):
     """What the sender has on disk, of these logs."""
 
     heads: tuple[Head, ...]
     last: bool = True
 
 
-@dataclass(frozen=True)
-class Entries:
+class Entries(Record, with_cache=True):
     """A gapless run of one log, as the exact bytes of its entries."""
 
     run: tuple[bytes, ...]
@@ -239,25 +236,21 @@ class Entries:
         return f"Entries({len(self.run)} entries, {sum(map(len, self.run))} bytes)"
 
 
-@dataclass(frozen=True)
-class Ping:
+class Ping(Record):
     """Are you there?"""
 
 
-@dataclass(frozen=True)
-class Pong:
+class Pong(Record):
     """I am."""
 
 
-@dataclass(frozen=True)
-class Bye:
+class Bye(Record):
     """The sender closes this link, for this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class Fork:
+class Fork(Record):
     """Two entries of one log with one seq: proof against their author."""
 
     one: bytes
@@ -267,8 +260,7 @@ class Fork:
         return f"Fork({len(self.one)} and {len(self.other)} bytes)"
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Record):
     """`member` has these logs on disk, up to these seqs. `raw` are the exact bytes that were
     signed and that travel."""
 

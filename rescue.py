@@ -15,7 +15,6 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from journal import (
     sync_directory,
 )
 from protocol import Entry, Log, RemoteError
+from records import Record
 
 # Damaged files that are kept beside the journal, each up to its size. A disk that has done
 # this so often is to be looked at by a person, who also may delete them.
@@ -38,8 +38,7 @@ MAX_DAMAGED_FILES = 9
 _MIN_ENTRY_BYTES = 160
 
 
-@dataclass(frozen=True)
-class Rescued:
+class Rescued(Record):
     """What `rescue` kept, of a damaged file that is at `moved` now."""
 
     entries: int

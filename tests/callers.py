@@ -6,7 +6,6 @@ Lives here: what they do to a connection. Never here: when, and what must come o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any, cast
 
@@ -43,7 +42,7 @@ class Caller:
         self._silent = silent
         self._then = then
         gate = gate_of(member)
-        link = Link(gate if knocks else replace(gate, knock=lambda _: bytes(32)), dialed=True)
+        link = Link(gate if knocks else gate.but(knock=lambda _: bytes(32)), dialed=True)
         make = cast(Any, lambda *_: Socket(source))
         self._connection = net.Connection.dial(
             source._loop, target.address, link, self._listen, make

@@ -140,7 +140,7 @@ def test_the_unit_starts_a_member_whose_log_tells_who_comes_and_not_what_is_said
 ) -> None:
     ann = crowd.start(0, 0, "ann", "--room", "garden", data="ann").wait_ready()
     [line] = crowd.run("--room", "garden", "--invite", data="ann", json=False).lines
-    nowhere = invite.write(invite.read(line)._replace(addresses=()))
+    nowhere = invite.write(invite.read(line).but(addresses=()))
     (crowd.folder / "invite").write_text(f"{line}\n")
     [port] = free_ports(1)
     [unit] = re.findall("^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)

@@ -18,19 +18,19 @@ OURS = ("127.0.0.1", 5000)
 
 def peer(label: str = "ann", **changed: Any) -> PeerFacts:
     usual = PeerFacts(b"A" * 32, label, ANN_AT, True, 0.02, 1.0, 10, 20, 0, 0, None, "")
-    return usual._replace(**changed)
+    return usual.but(**changed)
 
 
 def dial(**changed: Any) -> DialFacts:
     usual = DialFacts(BOB_AT, True, "", False, False, 1, "connection refused", 3.0)
-    return usual._replace(**changed)
+    return usual.but(**changed)
 
 
 def net(*peers: PeerFacts, **changed: Any) -> NetFacts:
     usual = NetFacts(
         *OURS, was_called=True, peers=peers, dials=(), clocks=(), refused=(), missing=0
     )
-    return usual._replace(**changed)
+    return usual.but(**changed)
 
 
 def said_by(facts: NetFacts, about: str) -> str:
@@ -97,7 +97,7 @@ def test_whether_anybody_can_link_to_us() -> None:
 def test_who_listens_on_this_machine_only_hears_that_no_other_machine_can_call(host: str) -> None:
     far = net(peer(), peer("bob", address=("5.6.7.8", 5000)), was_called=False, host=host)
     assert "this node listens on " in said_by(far, "nobody on other machines can link to you")
-    for facts in (far._replace(host="::"), net(peer(), was_called=False, host=host)):
+    for facts in (far.but(host="::"), net(peer(), was_called=False, host=host)):
         assert said_by(facts, "nobody has linked to you at")
 
 

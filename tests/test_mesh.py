@@ -5,7 +5,6 @@ transcript is exact: an action too many, too few or elsewhere fails it, and so d
 TimePassed at any other time than the one at which the mesh asked for it.
 """
 
-from dataclasses import fields, is_dataclass, replace
 from itertools import count, pairwise
 from random import Random
 from typing import Any
@@ -55,7 +54,7 @@ COPY = (
 
 
 def hello_to(address: events.Address) -> Hello:
-    return replace(MY_HELLO, seen=address[0])
+    return MY_HELLO.but(seen=address[0])
 
 
 def sent(actions: list[events.Action]) -> list[protocol.Message]:
@@ -150,10 +149,8 @@ def shown(thing: Any) -> str:
     if isinstance(thing, bytes | tuple) and thing in BY_BYTES:
         return BY_BYTES[thing]
     if isinstance(thing, Hello):
-        thing = replace(thing, seen="")  # a test of its own looks at that
-    names = (
-        [f.name for f in fields(thing)] if is_dataclass(thing) else getattr(thing, "_fields", ())
-    )
+        thing = thing.but(seen="")  # a test of its own looks at that
+    names = getattr(thing, "_fields", ())
     if names:
         inside = ", ".join(f"{name}={shown(getattr(thing, name))}" for name in names)
         return f"{type(thing).__name__}({inside})"

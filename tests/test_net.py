@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -273,7 +273,7 @@ def test_any_bytes_on_the_way_in_end_in_nothing_worse_than_a_failure(
 def test_a_certificate_of_the_room_in_which_there_is_no_members_key_lets_nobody_in(
     members: dict[str, Member],
 ) -> None:
-    gate = replace(members["alice"].gate, member_of=lambda certificate: None)
+    gate = members["alice"].gate.but(member_of=lambda certificate: None)
     pair = Pair(Member(b"", gate), members["bob"])
     pair.dialer.send(Hello("bob", 1, 2))
     pair.pump()
