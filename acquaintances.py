@@ -45,7 +45,7 @@ ID_DIGITS = 8  # of an id, as in /who
 # A name has at most 24 cells of 5 characters, each of which JSON writes in 12 bytes; with the ids
 # that makes under 2 KB.
 MAX_FILE_BYTES = 2 * 1024 * 1024
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 class Known:
@@ -223,7 +223,7 @@ class Acquaintances:
 
 
 def _is_date(value: object) -> bool:
-    return isinstance(value, str) and _DATE.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_DATE, value) is not None
 
 
 def _known_in(kept: Any) -> Known | None:

@@ -34,17 +34,17 @@ SOURCES = ("hearsay", "link", "you")
 
 # RFC 1123 labels. An empty or longer one makes the system's resolver raise odd errors.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_HOST_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 # Resolvers read such a name as a number ("127.1", "0x7f.1"): it is IPv4 or nothing.
-_NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_SCOPE = re.compile(r"[A-Za-z0-9._-]{1,15}")  # an interface's name; Linux: 15 characters
+_NUMBER_AT_END = r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)"
+_SCOPE = r"[A-Za-z0-9._-]{1,15}"  # an interface's name; Linux: 15 characters
 
 # The keys of a line that are ours: what a value looks like, and how to say so.
 _FIELDS = {
-    "from": (re.compile("|".join(SOURCES)), "you, link or hearsay"),
-    "member": (re.compile(r"[0-9a-f]{64}"), "64 hexadecimal digits, in lower case"),
+    "from": ("|".join(SOURCES), "you, link or hearsay"),
+    "member": (r"[0-9a-f]{64}", "64 hexadecimal digits, in lower case"),
     "tried": (
-        re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z"),
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z",
         "a time such as 2026-11-22T08:43:00Z",
     ),
 }
@@ -134,14 +134,14 @@ def _port(digits: str, text: str) -> int:
 def _host(host: str, text: str) -> str:
     # ASCII first: lower() turns some other letters (the Kelvin sign) into ASCII ones.
     name = host.lower() if host.isascii() else ""
-    if len(name) > MAX_HOST_CHARACTERS or not _HOST_NAME.fullmatch(name):
+    if len(name) > MAX_HOST_CHARACTERS or not re.fullmatch(_HOST_NAME, name):
         raise BadAddress(
             f"{_quoted(text)} has no valid host: write letters, digits, dots and hyphens,"
             f" {MAX_HOST_CHARACTERS} characters at most, such as 127.0.0.1:5000"
         )
     if name == "localhost":
         return "127.0.0.1"
-    if not _NUMBER_AT_END.fullmatch(name):
+    if not re.fullmatch(_NUMBER_AT_END, name):
         return name
     import ipaddress  # here and below: a start that needs no address shall not pay for it
 
@@ -162,7 +162,7 @@ def _ipv6(host: str, text: str) -> str:
         parsed = ipaddress.IPv6Address(host)
     except ValueError:
         parsed = None
-    if parsed is None or (percent and not _SCOPE.fullmatch(scope)):
+    if parsed is None or (percent and not re.fullmatch(_SCOPE, scope)):
         raise BadAddress(
             f"{_quoted(text)} has no valid IPv6 address in its brackets: write one such as"
             " [::1]:5000"
@@ -187,7 +187,7 @@ def scope_of(address: Address) -> int | None:
     if str(host) != address.host or host.is_multicast or host.is_unspecified:
         return None
     _, percent, scope = address.host.partition("%")
-    if percent and not (host.is_link_local and _SCOPE.fullmatch(scope)):
+    if percent and not (host.is_link_local and re.fullmatch(_SCOPE, scope)):
         return None  # no other needs to say on which wire; and Python takes anything for one
     if host.version == 4 and int(host) >> 24 in (0, 255):
         return None  # "this network", and everybody on it
@@ -227,7 +227,7 @@ def _plain(address: Address) -> Address:
 def is_name(address: tuple[str, int]) -> bool:
     """Whether its host is a name that has to be looked up."""
     host = address[0]
-    return ":" not in host and not _NUMBER_AT_END.fullmatch(host)
+    return ":" not in host and not re.fullmatch(_NUMBER_AT_END, host)
 
 
 def _words(raw: str) -> tuple[list[str], str]:
@@ -267,7 +267,7 @@ def _read_line(raw: str) -> Known | None:
 
 def _checked(key: str, value: str) -> str:
     shape, said = _FIELDS[key]
-    if not shape.fullmatch(value):
+    if not re.fullmatch(shape, value):
         raise ValueError(f"has {_quoted(f'{key}={value}')}: {key}= takes {said}")
     return value
 

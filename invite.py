@@ -58,13 +58,13 @@ _IPV4, _IPV6, _NAME = 1, 2, 3
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, section 6, in lower case
 _LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-_PREFIXES = re.compile("selchat([1-9])")
-_LINE_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # those of str.splitlines
+_PREFIXES = "selchat([1-9])"
+_LINE_BREAKS = "[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"  # those of str.splitlines
 _QUOTE_MARKS = ">|\u2502"  # of mails; and the frame around a window in a terminal
 _GOES_ON = "=-\u2010\\|\u2502"  # quoted-printable, hyphens, a shell's backslash, that frame
 
 # What may be a piece of one: no word has so many letters, and half of that tells no secret.
-_PIECE = re.compile("[A-Za-z2-7]{32,}")
+_PIECE = "[A-Za-z2-7]{32,}"
 
 _COPY = "copy it again, whole, or ask for a new one"
 
@@ -115,7 +115,7 @@ def read(text: str) -> Invite:
     """The first sound invite in a text; raises BadInvite, and nothing else."""
     line = _without_mangling(text)
     fault = None
-    for found in islice(_PREFIXES.finditer(line), MAX_TRIED):
+    for found in islice(re.finditer(_PREFIXES, line), MAX_TRIED):
         start = found.start()
         try:
             return _read_at(line[start : start + MAX_CHARACTERS], int(found[1]))
@@ -135,7 +135,7 @@ def is_invite(text: str) -> bool:
     except BadAddress:
         line = _without_mangling(text)
         cut_off = len(line) >= MIN_PREFIX_CHARACTERS and PREFIX.startswith(line)
-        return cut_off or _PREFIXES.search(line) is not None
+        return cut_off or re.search(_PREFIXES, line) is not None
     return False
 
 
@@ -162,7 +162,7 @@ def read_peer(text: str) -> Address | Invite:
 
 def hide(text: str) -> str:
     """A text that quotes what somebody typed, without an invite or a piece of one in it."""
-    return _PIECE.sub("...", text)
+    return re.sub(_PIECE, "...", text)
 
 
 def _without_mangling(text: str) -> str:
@@ -170,7 +170,7 @@ def _without_mangling(text: str) -> str:
     text = text[:MAX_TEXT_CHARACTERS]
     if not text.isascii():
         text = "".join(each for each in text if unicodedata.category(each) != "Cf")
-    *lines, last = _LINE_BREAKS.split(text)
+    *lines, last = re.split(_LINE_BREAKS, text)
     marks = _QUOTE_MARKS + " \t"
     lines = [line.strip().lstrip(marks).rstrip(_GOES_ON) for line in lines]
     return "".join("".join([*lines, last.strip().lstrip(marks)]).split()).translate(_LOWER)

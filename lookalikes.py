@@ -51,7 +51,7 @@ ab47 ab48 ab81; s 1bd 455 18f5 a731 abaa; t 3c4 442 4ad; u 3c5 57d 1d1c 1d7e a79
 278 444; 3c8 471; 3c9 a64d a7b7
 """
 # Letters whose names say what they are without their marks: Đ, ł, ø, ɓ, ı, ʙ.
-_LATIN = re.compile(
+_LATIN = (
     r"LATIN (?:CAPITAL LETTER|(SMALL LETTER|LETTER SMALL CAPITAL)) (?:DOTLESS |SCRIPT )?([A-Z])"
     r"(?: WITH .*)?"
 )
@@ -59,9 +59,9 @@ _LATIN = re.compile(
 # of Hebrew and Arabic, all that is above or below. Not the signs that are letters themselves:
 # of Hindi, Thai, Japanese.
 _STROKES, _POINTS, _AROUND = 1, range(10, 37), 200
-_SELECTOR = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_SELECTOR = "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 # What is left of a tilde that has a character to itself (U+02DC, U+1FC0), after NFKD.
-_TILDE = re.compile(" [\u0303\u0330\u0334\u0342]")
+_TILDE = " [\u0303\u0330\u0334\u0342]"
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols with nothing to see
 _ONE_FOLD = str.maketrans({"0": "o", "1": "l", "|": "l"})
 _ONE_SHAPE = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "O"})
@@ -86,7 +86,7 @@ def shape(name: str) -> str:
 
 def _simple(name: str) -> str:
     if not name.isascii():
-        name = _TILDE.sub("~", unicodedata.normalize("NFKD", name))
+        name = re.sub(_TILDE, "~", unicodedata.normalize("NFKD", name))
         name = "".join(map(_look, name))
     return " ".join(name.split())
 
@@ -104,13 +104,13 @@ def _look(character: str) -> str:
         place = unicodedata.combining(character)
         drawn_on = place == _STROKES or place in _POINTS or place >= _AROUND
         # Those of no class at all are selectors and enclosures, or signs that are letters.
-        hidden = category == "Me" or _SELECTOR.match(character) is not None
+        hidden = category == "Me" or re.match(_SELECTOR, character) is not None
         return "" if drawn_on or hidden else character
     if category in ("Cc", "Cf") or character in _FILLERS:
         return ""
     if category == "Pd":
         return "-"
-    latin = _LATIN.fullmatch(unicodedata.name(character, ""))
+    latin = re.fullmatch(_LATIN, unicodedata.name(character, ""))
     if latin:
         return latin[2].lower() if latin[1] else latin[2]
     return character

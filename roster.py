@@ -22,7 +22,7 @@ MAX_MEMBERS = 1000
 # So many digits of an id that somebody has are meant as such, whatever others call themselves.
 SURE_DIGITS = 8
 # The start of an id that can stand for a name: as many digits as are shown where names clash.
-_ID = re.compile("[0-9a-f]{4,64}")
+_ID = "[0-9a-f]{4,64}"
 
 
 class Roster:
@@ -50,7 +50,7 @@ class Roster:
         for member in members:
             self.label(member)  # from here on those whose names clash are told apart
         folded, start = name.casefold(), name.lower()
-        is_id = _ID.fullmatch(start) is not None
+        is_id = re.fullmatch(_ID, start) is not None
         by_id = [member for member in members if is_id and member.hex().startswith(start)]
         for found in (
             by_id if len(start) >= SURE_DIGITS else [],

@@ -38,17 +38,17 @@ _ORDINARY = (
     "\u2190-\u2426\u2460-\u2b73\u3041-\u3096\u309b-\u30ff\u4e00-\u9fa5\uac00-\ud7a3"
     "\uff01-\uff9f\U0001f300-\U0001f64f"
 )
-_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]{3,}")  # more than one, without a space
+_FLAGS = "[\U0001f1e6-\U0001f1ff]{3,}"  # more than one, without a space
 _EMOJI_PARTS = "\u200c\u200d"  # joiners: category Cf, yet needed by emoji, Persian, Hindi
 _FILLERS = "\u115f\u1160\u3164\uffa0"  # letters by category, but nothing is to be seen
 # What a name may hold without anybody seeing it; two names that differ by it look the same.
-_INVISIBLE = re.compile(
+_INVISIBLE = (
     "[\u034f\u17b4\u17b5\u180b-\u180d\u180f\u200c\u200d\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 # What in a name could pass for a label with an id, as `fold` shows it.
-_POSES = re.compile(r"~\W{0,2}\w{4}")
+_POSES = r"~\W{0,2}\w{4}"
 # Where a name seems to end and a text to begin, "bob: I agree"; with what looks like a colon.
-_SPEAKS = re.compile(
+_SPEAKS = (
     "[:\u02d0\u02f8\u0589\u05c3\u0703\u0704\u0903\u0a83\u16ec\u1803\u1809\u205a\u2236\ua789\ufe13\ufe30"
     "\ufe55\uff1a](?=\\s|\\Z)"
 )
@@ -59,7 +59,8 @@ _PRINTABLE_LINES = _PRINTABLE + b"\n"
 _LONG = 256  # characters: from here on it pays to look at them as bytes
 
 
-# Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay.
+# Compiled when there is a text that is not ASCII: that takes 4 ms, which no start should pay. (For
+# the others above, 3 ms together, `re` sees to that itself: they are texts up to their first use.)
 @lru_cache(maxsize=1)
 def _suspicious() -> re.Pattern[str]:
     return re.compile(f"[^{_ORDINARY}]")
@@ -108,7 +109,7 @@ def _is_pictogram(character: str) -> bool:
 def _is_idle(character: str, base: str) -> bool:
     """Whether it is a joiner or a selector where none does anything: on nothing or on ASCII, but
     for the emoji of keys (1️⃣ # *). There it would only be a way to hide something."""
-    if not base.isascii() or not _INVISIBLE.match(character):
+    if not base.isascii() or not re.match(_INVISIBLE, character):
         return False
     return not (character == "\ufe0f" and base and base in "0123456789#*")
 
@@ -149,7 +150,7 @@ def edges(text: str) -> Sequence[int]:
     if text.isascii() or not _joining().search(text):
         return range(len(text) + 1)
     found = [place for place, pair in enumerate(pairwise(text), 1) if not _join(*pair)]
-    for run in _FLAGS.finditer(text):
+    for run in re.finditer(_FLAGS, text):
         found += range(run.start() + 2, run.end(), 2)
     return (0, *sorted(found), len(text))
 
@@ -279,9 +280,12 @@ def harmless(text: str, *, multiline: bool = False) -> str:
 def short_name(name: str, cells: int = NAME_CELLS) -> str:
     """A name as it is shown, without an id; empty when there would be nothing to see."""
     name = name[:NAME_CHARACTERS]
-    if not _INVISIBLE.sub("", name).strip():
+    seen = name if name.isascii() else re.sub(_INVISIBLE, "", name)
+    if not seen.strip():
         return ""
-    shown = _SPEAKS.sub(REPLACEMENT, harmless(name).strip())
+    shown = harmless(name).strip()
+    if ":" in shown or not shown.isascii():
+        shown = re.sub(_SPEAKS, REPLACEMENT, shown)
     return shown if cells_of(shown) <= cells else first_cells(shown, cells - 1) + "…"
 
 
@@ -292,7 +296,7 @@ def label(name: str, member: str, digits: int = 0) -> str:
 
 def _label(shown: str, member: str, digits: int) -> str:
     # A name that itself ends like a label ("bob~1a2b") could pass for another member.
-    if not shown or _POSES.search(fold(shown)):
+    if not shown or re.search(_POSES, fold(shown)):
         digits = max(digits, DIGITS)
     return f"{shown or NO_NAME}~{member[:digits]}" if digits else shown
 
