@@ -20,6 +20,7 @@ import addresses
 import invite
 import net
 import rooms
+import terminal
 from addresses import Address, BadAddress
 from invite import BadInvite, CutOffInvite, Invite
 from rooms import RoomError
@@ -28,6 +29,7 @@ from user import DEFAULT_PORT, signs_on_stderr
 
 DEFAULT_LINGER_S = 10.0
 WRONG_USAGE = 2  # an exit status
+CLASSIC_COLUMNS = 80  # of help that goes where nobody knows how wide it is
 
 
 def parse(words: list[str] | None, version: str) -> argparse.Namespace:
@@ -166,11 +168,21 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+class _Formatter(argparse.HelpFormatter):
+    """As wide as the terminal. (Else it imports `shutil` to ask that, 2 ms, as each of the
+    arguments is added.)"""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=(terminal.size()[0] or CLASSIC_COLUMNS) - 2)
+
+
 def _parser(version: str) -> _Parser:
     parser = _Parser(
         prog="selchat.py",
+        usage="%(prog)s [LISTEN_PORT] [PEER] [NAME] [options]",  # half a millisecond, made of all
         description="A group chat that lives in your terminals. No server, no account.",
         epilog="One line is one post; /help lists the commands that can be typed.",
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

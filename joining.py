@@ -15,7 +15,6 @@ import os
 import sys
 
 import invite
-import qr
 import terminal
 from folders import Folders
 from invite import BadInvite, Invite
@@ -37,6 +36,8 @@ def join(args: argparse.Namespace) -> None:
 def hide(args: argparse.Namespace) -> None:
     """Goes on without the invites on the command line, after `join`; returns where there are none,
     or it can't."""
+    if not args.invites:
+        return
     given = sys.argv[1:]
     shown = [_without_invite(word, args.invites) for word in given]
     if shown == given:
@@ -75,6 +76,8 @@ def print_invite(args: argparse.Namespace) -> None:
 
 def _picture(line: str) -> str:
     """The QR code of an invite, where there is a terminal that has room for it; else ""."""
+    import qr
+
     rows = qr.rows(line.upper()) if os.isatty(1) else None
     if rows is None or len(rows[0]) > terminal.size()[0]:
         return ""

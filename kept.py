@@ -29,7 +29,6 @@ from invite import is_invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
 from link import Gate
 from protocol import Entry, Receipt
-from rescue import rescue
 from rooms import RoomError, Rooms
 from settings import Settings, Typed
 
@@ -93,6 +92,8 @@ class Kept:
         try:
             return Journal(path, self.verify)
         except JournalDamaged:
+            from rescue import rescue
+
             rescued = rescue(path, self.verify)
             where = f" (the old file is {rescued.moved.name})" if rescued.moved else ""
             self._notice(

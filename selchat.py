@@ -13,13 +13,13 @@ import gc
 import os
 import signal
 import sys
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 
 def _find_packages() -> None:
     """Goes on with the Python of `make setup` when this one lacks what selchat needs."""
-    if find_spec("cryptography") and find_spec("rich"):
+    if all(map(PathFinder.find_spec, ("cryptography", "rich"))):
         return
     own = Path(__file__).resolve().parent / ".venv"
     python = str(own / "bin" / "python")

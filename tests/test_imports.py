@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "addresses": set(),
     "arguments": {"addresses", "invite", "net", "rooms", "text", "user"},
     "archive": {"errands", "feed", "journal", "output", "protocol", "search", "text"},
+    "arguments": {"addresses", "invite", "net", "rooms", "terminal", "text", "user"},
+    "archive": {"errands", "feed", "journal", "output", "protocol", "search"},
     "buffer": {"text"},
     "contacts": {"addresses", "events", "protocol"},
     "doctor": {"contacts", "facts"},
@@ -276,11 +278,12 @@ def test_the_mesh_iterates_over_no_set() -> None:
 # without); of ours, what has its time later.
 LATE = {
     "ast", "dataclasses", "dis", "inspect",  # 5: what a dataclass is made with
+    "bz2", "importlib.util", "lzma", "shutil",  # 2: argparse looks how wide the terminal is
     "asyncio", "concurrent", "email", "logging", "subprocess", "tempfile", "threading",  # 2 to 30
     "cryptography.x509", "rich",  # 60 each
     "difflib",  # 2
     "commands", "completion", "doctor", "editor", "export", "keys", "layout", "look", "paint",
-    "screen", "verifying", "window",
+    "qr", "rescue", "screen", "verifying", "window",
 }  # fmt: skip
 UNTIL_READY = """
 import os, sys
