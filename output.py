@@ -40,7 +40,7 @@ class Message(Record):
     private: bool = False
 
 
-class Posts(NamedTuple):
+class Posts(Record):
     """What an entry has its author say, or a part of that: one post or many, which an output that
     can shows as one thing."""
 
@@ -78,7 +78,7 @@ class Posts(NamedTuple):
         texts = self.texts[start:stop]
         clean, others = (None, texts) if self.clean is None else ("\n".join(texts), [])
         first, total = self.first + start, stop - start
-        return self._replace(first=first, total=total, clean=clean, others=others)
+        return self.but(first=first, total=total, clean=clean, others=others)
 
 
 class Status(Record):
