@@ -98,6 +98,16 @@ class RunStored(Record):
     mark: bytes = protocol.NO_MARK
 
 
+class RunHeld(Record):
+    """A run is sound, and waits in memory for entries that its authors had seen."""
+
+
+class RunsKept(Record):
+    """KeepRuns was done, and RunStored has told of it. `more`: others are still held."""
+
+    more: bool
+
+
 class RunRefused(Record):
     """What came over `link` was no valid run, or no valid proof or receipt."""
 
@@ -133,13 +143,24 @@ class ReceiptProven(Record):
     receipt: Receipt
 
 
+class EntryFound(Record):
+    """FindEntry was done: the entry was placed here as `number` (1, 2, 3, ...), or is not
+    placed (Backlog)."""
+
+    link: int
+    log: Log
+    number: int
+
+
 class EntriesSent(Record):
-    """SendEntries was done, up to `seq`. `clogged`: the link takes no more now."""
+    """SendEntries was done, up to `seq`. `clogged`: the link takes no more now. `next`: of the
+    entry after that what FindEntry asks; 0 where it was not looked for."""
 
     link: int
     log: Log
     seq: int
     clogged: bool
+    next: int = 0
 
 
 class MessageSent(Record):
@@ -197,11 +218,14 @@ Event = (
     | LinkClosed
     | CallersRefused
     | RunStored
+    | RunHeld
+    | RunsKept
     | RunRefused
     | RunParted
     | ForkKept
     | ReceiptProven
     | EntriesSent
+    | EntryFound
     | MessageSent
     | JournalSynced
     | PostsTyped
@@ -240,20 +264,34 @@ class SendMessage(Record):
     answered: bool = False
 
 
+class FindEntry(Record):
+    """Where does entry `seq` of `log` stand among all? Answered by EntryFound."""
+
+    link: int
+    log: Log
+    seq: int
+
+
 class SendEntries(Record):
-    """Send what follows entry `after` of `log`, one run; answered by EntriesSent."""
+    """Send what follows entry `after` of `log`, one run; answered by EntriesSent. `window`:
+    so far as it goes; of a Backlog."""
 
     link: int
     log: Log
     after: int
+    window: int = 0
 
 
 class StoreRun(Record):
-    """Answered by RunStored, RunRefused or RunParted, or by nothing if nothing is new.
+    """Answered by RunStored, RunHeld, RunRefused or RunParted, or by nothing if nothing is new.
     Must be committed before any byte that is sent after it leaves."""
 
     link: int
     run: tuple[bytes, ...]
+
+
+class KeepRuns(Record):
+    """Store what is held, as much as a turn may; answered by RunStored and RunsKept."""
 
 
 class WriteEntries(Record):
@@ -340,8 +378,10 @@ Action = (
     | LookUpName
     | CloseLink
     | SendMessage
+    | FindEntry
     | SendEntries
     | StoreRun
+    | KeepRuns
     | WriteEntries
     | SyncJournal
     | KeepFork

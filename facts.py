@@ -281,7 +281,7 @@ def _is_host(said: str) -> bool:
 def behind(mesh: Mesh, link: Link) -> tuple[int, int]:
     """How many entries the far end lacks that were not sent to it yet, and how many we lack
     of what it has."""
-    unsent = {**link.lacking, **link.deferred}
+    unsent = {*link.lacking, *link.deferred}
     lacks = sum(max(0, mesh.frontier.get(log, 0) - link.sent.get(log, 0)) for log in unsent)
     return lacks, sum(_ahead(mesh, link).values())
 

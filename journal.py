@@ -3,7 +3,8 @@
 An entry is *stored* when it follows, by hash, the entries of its log that are stored
 already, and a signature vouches for it: its own, or that of a later entry of its run.
 It is *placed* when every entry that its author had seen is placed too; until then it
-waits, on disk, and nobody is shown it. Placing computes, from the entries alone:
+waits, and nobody is shown it: on disk, or *held* in memory (held.py), where it is neither
+stored nor told. Placing computes, from the entries alone:
 
     stamp   the largest time in it and in all it follows (ms; a clock that is behind
             can't put an answer before its question)
@@ -56,6 +57,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import protocol
+from held import MAX_BYTES, MAX_ENTRIES_OF_ONE, Held
 from protocol import Entry, Frontier, Head, Log, RemoteError
 from records import Record
 
@@ -72,6 +74,15 @@ MAX_NAMES_CACHED = 1024
 MAX_LOGS = 65_536
 # Of how many logs the first entry is read in one step of `in_order`: 2 MB if all are full.
 _STEP_LOGS = 32
+# How many entries are stored as they are in one step of `keep`: 4 ms.
+KEEP_ENTRIES = 512
+# Orders of entries placed lately, that may be asked for: 200 bytes each.
+MAX_ORDERS_CACHED = 4096
+# A window (Backlog) ends for each log at one of so many places, or all that waits for the last
+# one would be placed, shown and stored in one turn: 5,000 entries, 25 ms.
+PHASES = 8
+# The number of an entry that is not placed.
+UNPLACED = 2**63
 # What is read for its order is kept until its turn where it is short; MAX_LOGS such are 64 MB.
 _KEPT_BYTES = 1024
 _MIN_PAGE_BYTES = 512  # of SQLite: less it overwrites, as no database
@@ -163,6 +174,24 @@ class Gap(Record):
     log: Log
 
 
+class Waits(Record):
+    """The run is sound, and held in memory until what its entries wait for is here."""
+
+
+class Crossed(Record):
+    """The run does not simply follow what is held of its log: `keep` that, then ask again."""
+
+    log: Log
+
+
+class Released(Record):
+    """Entries up to `seq` of `log` were held, and are stored now. `source`: see `append`."""
+
+    log: Log
+    seq: int
+    source: int
+
+
 class NoRoom(Record):
     """The run begins a log that is one more than this journal keeps."""
 
@@ -202,6 +231,8 @@ class _Row(NamedTuple):
     checksum: int  # over all the others
 
 
+# An entry, whether its own signature was checked, its stamp, its rank, and as which it was placed.
+_Placed = tuple[Entry, bool, int, int, int]
 # (stamp, rank, log as a number), each negative where the newest comes first; seq, log, row.
 _Turn = tuple[int, int, int, int, Log, _Row | None]
 
@@ -240,6 +271,10 @@ class Journal:
         self._failed = False  # what was in the works may be half done; no more is written
         self._full = False  # as it is opened; else a transaction is synced at its commit
         self._synced = True  # all that was committed is on the platter
+        self._held = Held()
+        self._unwritten: dict[Log, list[_Placed]] = {}  # was held, and is placed
+        self._released: list[Released] = []
+        self._orders: dict[tuple[Log, int], tuple[int, int]] = {}  # (stamp, rank), some of them
         self._explained = _Explained(self)
         with self._explained:
             sealed = self._read_seal()  # before SQLite touches the file
@@ -486,6 +521,7 @@ class Journal:
         of an entry before its signature. Synced at the commit of the turn."""
         if self._own is None:
             raise ValueError("own_log() comes before write()")
+        self.keep(self._own)  # somebody gives back what we had lost
         entries = []
         state = self._logs.get(self._own) or _LogState(0)
         seq, previous = state.seq, state.hash
@@ -503,13 +539,23 @@ class Journal:
             self._begin(full=True)
             return self._store(entries, all_checked=True)
 
-    def append(self, run: tuple[bytes, ...]) -> Stored | Known | Gap | NoRoom | Conflict:
-        """Takes in a run from elsewhere. Raises RemoteError if it is no valid one."""
+    def append(
+        self, run: tuple[bytes, ...], *, source: int | None = None
+    ) -> Stored | Known | Waits | Crossed | Gap | NoRoom | Conflict:
+        """Takes in a run from elsewhere. Raises RemoteError if it is no valid one. `source`, if
+        given: what waits may be held, and `take_released` tells when it is stored."""
         if self._is_known(run[-1]):
             return Known()
         entries = check_run(run, self._verify)
         log = entries[0].log
         state = self._logs.get(log) or _LogState(0)
+        held = self._held.end(log)
+        if held is not None:
+            follows = held == (entries[0].seq - 1, entries[0].previous)
+            if source is None or not follows:
+                return Crossed(log)
+            with self._explained:
+                return self._hold(entries, source)
         if entries[0].seq > state.seq + 1:
             return Gap(log)
         with self._explained:
@@ -518,19 +564,29 @@ class Journal:
             conflict = self._conflict(state, old, new)
             if conflict:
                 return conflict.but(placed=tuple(self._part(log, conflict.ours, b"")))
-            author = entries[0].author
-            full = len(self._logs) >= MAX_LOGS or self._logs_of[author] >= MAX_LOGS_OF_ONE
-            if full and log not in self._logs:
+            if source is not None and state.placed == state.seq and self._has_room(log, 1):
+                return self._hold(new, source)
+            if not self._has_room(log, 0):
                 return NoRoom(log)
             self._begin(full=False)
             return self._store(new)
+
+    def _has_room(self, log: Log, held: int) -> bool:
+        """For a log; `held` times those that are held and may be new ones, too."""
+        others = held * len(self._held)
+        ofs = self._logs_of[log[: protocol.MEMBER_BYTES]]
+        return log in self._logs or (
+            len(self._logs) + others < MAX_LOGS and ofs + others < MAX_LOGS_OF_ONE
+        )
 
     def _is_known(self, raw: bytes) -> bool:
         """The end of a run, and so the run, is held to the byte: it was checked before.
         Several peers may send one entry, and a comparison is cheaper than a signature."""
         log, seq = protocol.name_in(raw)
         state = self._logs.get(log)
-        return state is not None and 1 <= seq <= state.seq and raw == self.entry(log, seq)
+        if state is not None and 1 <= seq <= state.seq:
+            return raw == self.entry(log, seq)
+        return self._held.has(log, seq, raw)
 
     def _conflict(self, state: _LogState, old: list[Entry], new: list[Entry]) -> Conflict | None:
         if old:
@@ -555,15 +611,87 @@ class Journal:
             checked = int(all_checked or entry is entries[-1])
             columns = (state.id, entry.seq, checked, *(order or (None,) * 3))
             rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
-        state.seq, state.hash = entries[-1].seq, entries[-1].hash
-        self._stored_count += len(entries)
-        self._summary_changed = True
-        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._insert(state, rows, entries[-1])
         if len(placed) < len(entries) and log not in self._waits:
             self._advance(log)
         for waiting in self._woken(log, state.placed) if placed else ():
             placed += self._advance(waiting)
+        self._write_placed()
         return Stored(log, state.seq, placed)
+
+    # ------------------------------------------------------------ holding
+
+    def _hold(self, entries: list[Entry], source: int) -> Stored | Waits:
+        """Entries that follow what is held or stored of their log, all of which is placed."""
+        log = entries[0].log
+        held = self._held.add(entries, source)
+        placed = [] if log in self._waits else self._advance(log)
+        self._write_placed()
+        if self._held.bytes > MAX_BYTES or len(held.entries) > MAX_ENTRIES_OF_ONE:
+            self._keep(log)
+        stored = [each for each in self._released if each.log == log]
+        if not stored:
+            return Waits()
+        self._released = [each for each in self._released if each.log != log]
+        return Stored(log, stored[-1].seq, placed)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something sound is in memory only."""
+        return len(self._held) > 0
+
+    def keep(self, *logs: Log) -> None:
+        """Stores what is held of these logs as it is; or some, that which came first."""
+        with self._explained:
+            room = KEEP_ENTRIES
+            for log in logs or list(self._held):
+                room -= self._keep(log)
+                if room <= 0:
+                    break
+
+    def take_released(self) -> list[Released]:
+        """What is stored that was held before, since this was asked last."""
+        released, self._released = self._released, []
+        return released
+
+    def _keep(self, log: Log) -> int:
+        """How many entries that were."""
+        held = self._held.logs.get(log)
+        if held is None:
+            return 0
+        self._begin(full=False)
+        state = self._logs.get(log) or self._add_log(log)
+        rows = []
+        for entry in held.entries:
+            columns = (state.id, entry.seq, int(entry.seq in held.checked), None, None, None)
+            rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
+        self._insert(state, rows, held.entries[-1])
+        self._released.append(Released(log, state.seq, held.source))
+        size = sum(len(entry.raw) for entry in held.entries)
+        held.entries.clear()
+        self._held.forget(log, size)
+        return len(rows)
+
+    def _write_placed(self) -> None:
+        """Stores what was held and is placed now."""
+        for log, batch in self._unwritten.items():
+            state = self._logs[log]
+            rows = []
+            for entry, checked, *order in batch:
+                columns = (state.id, entry.seq, int(checked), *order)
+                rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
+            self._insert(state, rows, batch[-1][0])
+            self._released.append(Released(log, state.seq, self._held.logs[log].source))
+            self._held.forget(log, sum(len(entry.raw) for entry, *_ in batch))
+        self._unwritten.clear()
+        if len(self._orders) > MAX_ORDERS_CACHED:
+            self._orders.clear()
+
+    def _insert(self, state: _LogState, rows: list[tuple[Any, ...]], last: Entry) -> None:
+        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        state.seq, state.hash = last.seq, last.hash
+        self._stored_count += len(rows)
+        self._summary_changed = True
 
     def _add_log(self, log: Log) -> _LogState:
         id = self._db.execute("INSERT INTO logs(log) VALUES(?)", (log,)).lastrowid
@@ -593,6 +721,7 @@ class Journal:
         stamp = max(entry.time_ms, *stamps)
         rank = 1 + max(ranks)
         state.placed, state.order = entry.seq, (stamp, rank)
+        self._orders[entry.log, entry.seq] = (stamp, rank)
         for head in entry.heads:
             if self._tips.get(head.log, head.seq + 1) <= head.seq:
                 del self._tips[head.log]
@@ -619,7 +748,8 @@ class Journal:
         state = self._logs[head.log]
         if state.placed == head.seq:
             return state.order
-        return _order_of(self._row_at(head.log, head.seq))
+        known = self._orders.get((head.log, head.seq))
+        return known or _order_of(self._row_at(head.log, head.seq))
 
     def _advance(self, log: Log) -> list[Entry]:
         """Places what can be placed of `log` and of those that waited for it."""
@@ -627,28 +757,55 @@ class Journal:
         queue = [log]
         while queue:
             log = queue.pop()
-            state = self._logs[log]
-            before = state.placed
-            while state.placed < state.seq:
-                row = self._row_at(log, state.placed + 1)
-                if row.placed is not None:
-                    raise self._damage()
-                entry = self._entry_in(row, log)
-                missing = self._missing(entry)
-                if missing is not None:
-                    self._wait(log, missing)
-                    break
-                self._begin(full=False)
-                order = self._place(entry, state)
-                checksum = _checksum(row.raw, (row.log, row.seq, row.checked, *order))
-                update = (
-                    "UPDATE entries SET stamp=?, rank=?, placed=?, checksum=? WHERE log=? AND seq=?"
-                )
-                self._db.execute(update, (*order, checksum, row.log, row.seq))
-                placed.append(entry)
-            if state.placed > before:
-                queue += self._woken(log, state.placed)
+            count = len(placed)
+            if self._advance_stored(log, placed) and log in self._held.logs:
+                self._advance_held(log, placed)
+            if len(placed) > count:
+                queue += self._woken(log, self._logs[log].placed)
         return placed
+
+    def _advance_stored(self, log: Log, placed: list[Entry]) -> bool:
+        """False if some of what is stored of a log has to wait."""
+        state = self._logs.get(log)
+        while state is not None and state.placed < state.seq:
+            row = self._row_at(log, state.placed + 1)
+            if row.placed is not None:
+                raise self._damage()
+            entry = self._entry_in(row, log)
+            missing = self._missing(entry)
+            if missing is not None:
+                self._wait(log, missing)
+                return False
+            self._begin(full=False)
+            order = self._place(entry, state)
+            checksum = _checksum(row.raw, (row.log, row.seq, row.checked, *order))
+            update = (
+                "UPDATE entries SET stamp=?, rank=?, placed=?, checksum=? WHERE log=? AND seq=?"
+            )
+            self._db.execute(update, (*order, checksum, row.log, row.seq))
+            placed.append(entry)
+        return True
+
+    def _advance_held(self, log: Log, placed: list[Entry]) -> None:
+        """What is held of a log of which all that is stored is placed."""
+        held = self._held.logs[log]
+        entries, checked = held.entries, held.checked
+        state = self._logs.get(log)
+        while entries:
+            entry = entries[0]
+            missing = self._missing(entry)
+            if missing is not None:
+                self._wait(log, missing)
+                return
+            self._begin(full=False)
+            if state is None:
+                state = self._add_log(log)
+            is_checked = checked[0] == entry.seq
+            if is_checked:
+                checked.popleft()
+            order = self._place(entry, state)
+            self._unwritten.setdefault(log, []).append((entry, is_checked, *order))
+            placed.append(entries.popleft())
 
     def _wait(self, log: Log, missing: Head) -> None:
         self._waits.add(log)
@@ -674,7 +831,10 @@ class Journal:
         self._summary_changed = True
         row = (log, one, other, _checksum(log, (one, other)))
         self._db.execute("INSERT OR REPLACE INTO forks VALUES(?, ?, ?, ?)", row)
-        return [entry for waiting in self._woken(log, 2**63) for entry in self._advance(waiting)]
+        woken = self._woken(log, 2**63)
+        placed = [entry for waiting in woken for entry in self._advance(waiting)]
+        self._write_placed()
+        return placed
 
     # ------------------------------------------------------------ reading
 
@@ -759,12 +919,19 @@ class Journal:
         except RemoteError:
             raise self._damage() from None
 
-    def run(self, log: Log, after: int) -> tuple[bytes, ...]:
+    def number_of(self, log: Log, seq: int) -> int:
+        """As which an entry that is held was placed: 1, 2, 3, ...; or UNPLACED."""
+        with self._explained:
+            return self._row_at(log, seq).placed or UNPLACED
+
+    def run(self, log: Log, after: int, window: int = 0) -> tuple[bytes, ...]:
         """What follows entry `after` of `log`: as much as fits in a frame, up to an entry
-        whose own signature was checked (so that whoever checks only that one is right)."""
+        whose own signature was checked (so that whoever checks only that one is right).
+        `window`, if not 0: and little more than what was placed in a span of so many entries."""
         run: list[bytes] = []
         size = checked = 0
         state = self._logs[log]
+        end = UNPLACED
         with self._explained:
             for row in self._rows(_AFTER, state.id, after):
                 if row.seq != after + len(run) + 1:
@@ -772,6 +939,11 @@ class Journal:
                 size += 4 + len(row.raw)
                 if size > RUN_BYTES or len(run) == protocol.MAX_RUN:
                     break
+                if window and row.placed is not None:
+                    if not run:
+                        end = _end_of_window(log, row.placed, window)
+                    if row.placed >= end and checked:
+                        break
                 run.append(row.raw)
                 if row.checked:
                     checked = len(run)
@@ -935,6 +1107,12 @@ def _order_of(row: _Row) -> tuple[int, int]:
     if row.stamp is None or row.rank is None:
         raise ValueError("it is not placed")
     return row.stamp, row.rank
+
+
+def _end_of_window(log: Log, number: int, window: int) -> int:
+    """The first number after the window in which an entry of `log` has `number`."""
+    phase = log[0] % PHASES * window // PHASES
+    return number - (number + phase) % window + window
 
 
 def _unpack_heads(value: bytes) -> Iterator[Head]:

@@ -24,7 +24,7 @@ hears of a member it isn't linked to dials it: the smaller id at once, the large
 did not happen.
 
 ENTRIES. A fresh link exchanges frontiers (Have). Each end then streams what the other
-lacks, oldest first, as fast as the link takes it: the journal is the queue. A new entry
+lacks, oldest first (`Backlog`), as fast as the link takes it: the journal is the queue. A new entry
 goes at once to every link, but for those peers that are linked to the one it came from:
 they have it from there, and get it from us only if they have not said so in time. In a
 large room some links, at random, get it at once, and the others in the same way.
@@ -47,6 +47,7 @@ from typing import Any, ClassVar
 
 import protocol
 from addresses import site_of
+from backlog import Backlog, is_share
 from contacts import HEARSAY_S, NEVER, Contacts, show
 from events import (
     Action,
@@ -57,10 +58,13 @@ from events import (
     CloseLink,
     DisconnectAsked,
     EntriesSent,
+    EntryFound,
     Event,
+    FindEntry,
     ForkKept,
     JournalSynced,
     KeepFork,
+    KeepRuns,
     Left,
     LinkClosed,
     LinkDrained,
@@ -75,8 +79,10 @@ from events import (
     ReceiptProven,
     RememberAddress,
     RoundTripsAsked,
+    RunHeld,
     RunParted,
     RunRefused,
+    RunsKept,
     RunStored,
     SendEntries,
     SendMessage,
@@ -128,6 +134,10 @@ PING_S = 5.0
 DEAD_S = 12.0
 # Entries of others are synced, and acknowledged, in groups: at the latest after this.
 SYNC_S = 0.1
+# So long what is sound, but can't be shown before something else comes, is held in memory only;
+# then it is stored as it is, told and passed on. In step (Backlog) what it waits for comes sooner,
+# and who is caught up pays for the 5,000 entries that are held once a second.
+KEEP_S = 1.0
 # Links come in bursts: one Peers message tells of all of a burst.
 PEERS_S = 0.05
 # In a large room somebody comes or goes all the time, and nobody needs to know at once.
@@ -184,7 +194,7 @@ class Link:
         self.round_trip_s: float | None = None  # of the last Pong
         self.sent: Frontier = {}  # what they have or were sent
         self.ahead: Frontier = {}  # what they have, and we have not
-        self.lacking: dict[Log, None] = {}  # logs to stream, in order
+        self.lacking = Backlog()  # logs to stream
         self.deferred: dict[Log, float] = {}  # logs they have from others
         self.untold: dict[Log, None] = {}  # to acknowledge at the next sync
         self.parted: dict[Log, None] = {}  # forks shown to them
@@ -264,7 +274,7 @@ class Mesh:
         self._started, self._started_ms = started, started_ms
         # Entries up to a seq are history, unless their time (ms) is in a range.
         self._history = {log: (seq, range(0)) for log, seq in frontier.items()}
-        self._sync_at = self._peers_at = NEVER
+        self._sync_at = self._keep_at = self._peers_at = NEVER
         self._blamed: deque[float] = deque(maxlen=BLAMES)  # when
         self._unblamed = 0  # of which nothing was said
         self._strangers = 0
@@ -285,7 +295,8 @@ class Mesh:
     def deadline(self) -> float | None:
         """When TimePassed is due, at the latest. What is heard puts much off and changes
         nothing here: then TimePassed comes early, and finds nothing to do."""
-        at = min(self._links_at, self._sync_at, self._peers_at, self.contacts.deadline())
+        at = min(self._links_at, self._sync_at, self._keep_at, self._peers_at)
+        at = min(at, self.contacts.deadline())
         if not self.unsynced:  # else they have to wait for that
             at = min(at, self.receipts.at)
         return None if at == NEVER else at
@@ -671,7 +682,7 @@ class Mesh:
             link.told_all = True
             for log, seq in self.frontier.items():
                 if link.sent.get(log, 0) < seq:
-                    link.lacking[log] = None
+                    link.lacking.add(log)
             self._feed(link)
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
@@ -744,8 +755,15 @@ class Mesh:
             while len(lack) > EAGER:
                 self._defer(lack.pop(), event.log)
         for link in lack:
-            link.lacking[event.log] = None
+            link.lacking.add(event.log)
             self._feed(link)
+
+    def _run_held(self, event: RunHeld) -> None:
+        self._keep_at = min(self._keep_at, self._now + KEEP_S)
+
+    def _runs_kept(self, event: RunsKept) -> None:
+        if event.more:
+            self._keep_at = self._now
 
     def _defer(self, link: Link, log: Log) -> None:
         at = link.deferred.setdefault(log, self._now + RELAY_S)
@@ -782,13 +800,27 @@ class Mesh:
             link.feeding = True
             self._do(SendMessage(link.id, receipt, answered=True))
         while link.lacking and not (link.feeding or link.clogged):
-            log = next(iter(link.lacking))
+            log, is_to_be_found = link.lacking.next()
             sent = link.sent.get(log, 0)
             if sent >= self.frontier[log]:
-                del link.lacking[log]
+                link.lacking.drop(log)
                 continue
             link.feeding = True
-            self._do(SendEntries(link.id, log, sent))
+            if is_to_be_found:
+                self._do(FindEntry(link.id, log, sent + 1))
+            else:
+                self._do(SendEntries(link.id, log, sent, link.lacking.window))
+
+    def _stands(self, link: Link, log: Log, number: int) -> None:
+        is_ours = is_share(log, self.me, link.linked)
+        link.lacking.stands(log, number, is_ours=is_ours)
+
+    def _entry_found(self, event: EntryFound) -> None:
+        link = self.links.get(event.link)
+        if link is not None:
+            link.feeding = False
+            self._stands(link, event.log, event.number)
+            self._feed(link)
 
     def _entries_sent(self, event: EntriesSent) -> None:
         link = self.links.get(event.link)
@@ -796,8 +828,10 @@ class Mesh:
             return
         link.feeding, link.clogged = False, event.clogged
         if event.seq <= link.sent.get(event.log, 0):
-            link.lacking.pop(event.log, None)  # nothing left that we may pass on
+            link.lacking.drop(event.log)  # nothing left that we may pass on
         link.sent[event.log] = max(event.seq, link.sent.get(event.log, 0))
+        if event.next:
+            self._stands(link, event.log, event.next)
         self._feed(link)
 
     def _message_sent(self, event: MessageSent) -> None:
@@ -843,7 +877,7 @@ class Mesh:
             return
         link.parted[log] = None
         link.sent[log] = seq - 1
-        link.lacking[log] = None
+        link.lacking.add(log)
         self._feed(link)
 
     def _fork_kept(self, event: ForkKept) -> None:
@@ -892,6 +926,9 @@ class Mesh:
             for link in list(self.links.values()):
                 self._check(link)
             self._links_at = min((link.deadline() for link in self.links.values()), default=NEVER)
+        if self._keep_at <= self._now:
+            self._keep_at = NEVER
+            self._do(KeepRuns())
         if self._sync_at <= self._now:
             self._sync_at = NEVER
             self._do(SyncJournal())
@@ -906,7 +943,7 @@ class Mesh:
     def _check(self, link: Link) -> None:
         for log in _due(link.deferred, self._now):
             del link.deferred[log]
-            link.lacking[log] = None
+            link.lacking.add(log)
         if not link.up:
             if self._now >= link.opened + HANDSHAKE_S:
                 self._do(CloseLink(link.id))
@@ -966,10 +1003,13 @@ class Mesh:
         LinkClosed: _link_closed,
         CallersRefused: _callers_refused,
         RunStored: _run_stored,
+        RunHeld: _run_held,
+        RunsKept: _runs_kept,
         RunRefused: _run_refused,
         RunParted: _run_parted,
         ForkKept: _fork_kept,
         ReceiptProven: _receipt_proven,
+        EntryFound: _entry_found,
         EntriesSent: _entries_sent,
         MessageSent: _message_sent,
         JournalSynced: _journal_synced,

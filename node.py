@@ -26,7 +26,7 @@ import events
 import net
 import protocol
 from events import Address
-from journal import Conflict, Gap, Journal, NoRoom, Stored
+from journal import Conflict, Crossed, Gap, Journal, NoRoom, Stored, Waits
 from link import Failed, Gate, Link, Secured
 from mesh import Mesh
 from protocol import Fork, Log, Receipt, RemoteError
@@ -73,9 +73,9 @@ class Node:
         self._unflushed: dict[int, net.Connection] = {}  # those that a turn has to do with
         self._ending: list[net.Connection] = []
         self._said_full = False
-        # What was sent last, by the entry that it goes on after: a burst goes to all links, and to
+        # What was sent last, by what was asked of the journal: a burst goes to all links, and to
         # some a little later. (To read and encode it for each took a third of its author's time.)
-        self._runs: dict[tuple[Log, int], protocol.Entries] = {}
+        self._runs: dict[tuple[Log, int, int], protocol.Entries] = {}
         frontier = journal.frontier()
         self.mesh = Mesh(
             log=log,
@@ -153,6 +153,8 @@ class Node:
 
     def leave(self) -> None:
         """Says goodbye. `end_turn` and `close` are still to come."""
+        while self.journal.holds:
+            self._keep_runs(events.KeepRuns())
         if self.mesh.unsynced:
             # Who waits for our acknowledgement, waits for nothing once we are gone.
             self._sync_journal(events.SyncJournal())
@@ -243,17 +245,23 @@ class Node:
         return not connection.link.clogged
 
     def _send_entries(self, action: events.SendEntries) -> None:
-        entries = self._run_after(action.log, action.after)
+        entries = self._run_after(action.log, action.after, action.window)
         room = self._send(action.link, entries) if entries.run else True
         upto = action.after + len(entries.run)
-        self.dispatch(events.EntriesSent(action.link, action.log, upto, clogged=not room))
+        more = action.window and upto < self.mesh.frontier[action.log]
+        next = self.journal.number_of(action.log, upto + 1) if more else 0
+        self.dispatch(events.EntriesSent(action.link, action.log, upto, not room, next))
 
-    def _run_after(self, log: Log, after: int) -> protocol.Entries:
-        entries = self._runs.pop((log, after), None)
+    def _find_entry(self, action: events.FindEntry) -> None:
+        number = self.journal.number_of(action.log, action.seq)
+        self.dispatch(events.EntryFound(action.link, action.log, number))
+
+    def _run_after(self, log: Log, after: int, window: int) -> protocol.Entries:
+        entries = self._runs.pop((log, after, window), None)
         if entries is None:
-            entries = protocol.Entries(self.journal.run(log, after))
+            entries = protocol.Entries(self.journal.run(log, after, window))
         if entries.run:  # else there may be some later
-            self._runs[log, after] = entries
+            self._runs[log, after, window] = entries
             if len(self._runs) > MAX_RUNS:
                 del self._runs[next(iter(self._runs))]
         return entries
@@ -274,7 +282,11 @@ class Node:
 
     def _store_run(self, action: events.StoreRun) -> None:
         try:
-            outcome = self.journal.append(action.run)
+            outcome = self.journal.append(action.run, source=action.link)
+            if isinstance(outcome, Crossed):
+                self.journal.keep(outcome.log)
+                self._tell_released()
+                outcome = self.journal.append(action.run, source=action.link)
         except RemoteError as error:
             self.dispatch(events.RunRefused(action.link, str(error)))
             return
@@ -282,6 +294,9 @@ class Node:
             placed = tuple(outcome.placed)
             mark = self.journal.mark(outcome.log)
             self.dispatch(events.RunStored(action.link, outcome.log, outcome.seq, placed, mark))
+            self._tell_released()
+        elif isinstance(outcome, Waits):
+            self.dispatch(events.RunHeld())
         elif isinstance(outcome, Gap):
             self.dispatch(events.RunRefused(action.link, "entries with a gap before them"))
         elif isinstance(outcome, Conflict):
@@ -290,16 +305,27 @@ class Node:
             seq = protocol.parse_entry(ours).seq
             placed = outcome.placed
             self.dispatch(events.RunParted(action.link, outcome.log, seq, proof, placed))
+            self._tell_released()
         elif isinstance(outcome, NoRoom) and not self._said_full:
             self._said_full = True
             text = "somebody writes more logs than fit here; theirs are left out"
             self._world.show(events.ShowNotice(text))
+
+    def _tell_released(self) -> None:
+        for log, seq, source in self.journal.take_released():
+            self.dispatch(events.RunStored(source, log, seq, (), self.journal.mark(log)))
+
+    def _keep_runs(self, _: events.KeepRuns) -> None:
+        self.journal.keep()
+        self._tell_released()
+        self.dispatch(events.RunsKept(more=self.journal.holds))
 
     def _write_entries(self, action: events.WriteEntries) -> None:
         bodies = list(action.bodies)
         stored = self.journal.write(bodies, action.time_ms, self._world.sign)
         placed, mark = tuple(stored.placed), self.journal.mark(stored.log)
         self.dispatch(events.RunStored(None, stored.log, stored.seq, placed, mark))
+        self._tell_released()
 
     def _sync_journal(self, action: events.SyncJournal) -> None:
         self.journal.sync()
@@ -313,6 +339,7 @@ class Node:
                 log = protocol.parse_entry(proof.one).log
                 kept = proof if log in self.journal.forks else None
                 self.dispatch(events.ForkKept(log, kept, tuple(placed)))
+                self._tell_released()
         except RemoteError as error:
             self.dispatch(events.RunRefused(action.link, str(error)))
 
@@ -322,7 +349,9 @@ class Node:
         events.CloseLink: _close_link,
         events.SendMessage: _send_message,
         events.SendEntries: _send_entries,
+        events.FindEntry: _find_entry,
         events.StoreRun: _store_run,
+        events.KeepRuns: _keep_runs,
         events.WriteEntries: _write_entries,
         events.SyncJournal: _sync_journal,
         events.KeepFork: _keep_fork,

@@ -799,6 +799,49 @@ def test_a_fresh_link_streams_what_the_other_lacks_run_by_run() -> None:
     """)
 
 
+def test_of_several_logs_that_a_link_lacks_the_oldest_entries_go_first() -> None:
+    script = Script(frontier={MY_LOG: 900, ANN_LOG: 700})
+    script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))
+    script.do(MessageReceived(1, Hello("zoe", 0, 7)))
+    script.play("""
+        0.000 >> MessageReceived(1, Have((Head(MY_LOG, 500),)))
+              << ShowConfirmed(0, 500, ((ZOE, 500),))
+              << FindEntry(1, MY_LOG, 501)
+              >> EntryFound(1, MY_LOG, 1300)
+              << FindEntry(1, ANN_LOG, 1)
+              >> EntryFound(1, ANN_LOG, 1100)
+              << SendEntries(1, ANN_LOG, 0, window=512)
+              >> EntriesSent(1, ANN_LOG, 200, False, next=1400)
+              << SendEntries(1, MY_LOG, 500, window=512)
+              >> EntriesSent(1, MY_LOG, 700, False, next=1500)
+              << SendEntries(1, ANN_LOG, 200, window=512)
+              >> EntriesSent(1, ANN_LOG, 700, False)
+              << SendEntries(1, MY_LOG, 700)
+              >> EntriesSent(1, MY_LOG, 900, False)
+              >> EntryFound(9, MY_LOG, 7)
+    """)
+
+
+def test_what_is_held_is_stored_after_a_second_a_piece_in_each_turn() -> None:
+    script = Script()
+    script.link(ZOE, 1)
+    script.play("""
+        0.050 >> MessageReceived(1, Entries((b"run",)))
+              << StoreRun(1, (b"run",))
+              >> RunHeld()
+        0.500 >> RunHeld()
+        1.050 >> TimePassed()
+              << KeepRuns()
+              >> RunStored(1, ZOE_LOG, 3)
+              >> RunsKept(True)
+        1.050 >> TimePassed()
+              << KeepRuns()
+              >> RunsKept(False)
+        1.150 >> TimePassed()
+              << SyncJournal()
+    """)
+
+
 def test_a_clogged_link_is_fed_again_only_when_it_has_drained() -> None:
     script = Script(frontier={MY_LOG: 9})
     script.do(LinkOpened(1, ZOE_AT, dialed=False), LinkSecured(1, ZOE))

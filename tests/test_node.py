@@ -91,9 +91,9 @@ class Bench:
         self.lines.append(Line(*news))
         return self.lines[-1]
 
-    def linked(self) -> Line:
+    def linked(self, member: bytes = ANN) -> Line:
         """A link with Ann, that is up."""
-        line = self.caller(Secured(ANN), Hello("ann", 0, 7), protocol.Have(()))
+        line = self.caller(Secured(member), Hello("ann", 0, 7), protocol.Have(()))
         self.node.accept(cast(net.Connection, line), ANN_AT)
         self.hear(line)
         return line
@@ -237,3 +237,63 @@ def test_a_run_with_a_gap_before_it_ends_its_link() -> None:
     )
     bench.hear(line, Entries((unsigned + sign(ANN, unsigned),)))
     assert line.sent[-1] == protocol.Bye("you sent entries with a gap before them")
+
+
+def answer(author: bytes, seq: int, previous: bytes, *heads: Head) -> bytes:
+    body = protocol.pack_posts(["an answer"])
+    head = Head(author + bytes(8), seq)
+    unsigned = protocol.unsigned_entry(head, previous, 0, heads, protocol.POSTS, body)
+    return unsigned + sign(author, unsigned)
+
+
+def stored_by(bench: Bench) -> list[tuple[int | None, bytes, int]]:
+    return [(e.link, e.log, e.seq) for e in bench.told if isinstance(e, events.RunStored)]
+
+
+def test_what_was_held_is_told_as_stored_with_the_link_that_it_came_over() -> None:
+    bench = Bench()
+    first, second = bench.linked(), bench.linked(b"Z" * 32)
+    bob = b"B" * 32
+    bench.hear(first, Entries((answer(bob, 1, protocol.NO_PREVIOUS, Head(ANN + bytes(8), 1)),)))
+    assert stored_by(bench) == [] and events.RunHeld() in bench.told
+    bench.hear(second, Entries((post(ANN, "a question"),)))
+    assert stored_by(bench) == [(2, ANN + bytes(8), 1), (1, bob + bytes(8), 1)]
+
+
+def test_a_run_that_crosses_what_is_held_is_taken_in_all_the_same() -> None:
+    bench = Bench()
+    line, log = bench.linked(), b"B" * 32 + bytes(8)
+    one = answer(b"B" * 32, 1, protocol.NO_PREVIOUS, Head(ANN + bytes(8), 1))
+    two = answer(b"B" * 32, 2, protocol.parse_entry(one).hash)
+    bench.hear(line, Entries((one,)), Entries((one, two)))
+    assert stored_by(bench) == [(1, log, 1), (1, log, 2)]
+
+
+def test_what_is_held_when_its_time_is_over_or_when_we_leave_is_stored_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "KEEP_ENTRIES", 1)
+    bench = Bench()
+    line = bench.linked()
+    for author in (b"B" * 32, b"C" * 32, b"D" * 32):
+        run = (answer(author, 1, protocol.NO_PREVIOUS, Head(ANN + bytes(8), 1)),)
+        bench.hear(line, Entries(run))
+    bench.node._keep_runs(events.KeepRuns())
+    assert stored_by(bench) == [(1, b"B" * 32 + bytes(8), 1)]
+    assert bench.told[-1] == events.RunsKept(more=True)
+    bench.node.leave()
+    assert len(stored_by(bench)) == 3
+    kept = [event.more for event in bench.told if isinstance(event, events.RunsKept)]
+    assert kept == [True, True, False]
+
+
+def test_several_logs_are_sent_as_they_follow_one_another() -> None:
+    bench = Bench()
+    bench.node.say(["first"])  # with the name before it
+    bench.hear(bench.linked(), Entries((post(ANN, "second"),)))
+    told = len(bench.told)
+    line = bench.linked()
+    runs = [message.run for message in line.sent if isinstance(message, Entries)]
+    assert [len(run) for run in runs] == [2, 1]
+    found = [e for e in bench.told[told:] if isinstance(e, events.EntryFound)]
+    assert [(event.log[:32], event.number) for event in found] == [(ME, 1), (ANN, 3)]

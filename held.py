@@ -1,0 +1,75 @@
+"""What is held: entries that are sound, and wait in memory for what their authors had seen.
+
+A run that came in step (backlog.py) can be placed a moment later. Until then it is nowhere but
+here: not stored, so not told as being held, not passed on, and lost with the process; then it
+comes again. So what waits for long has to be stored as it is, and what is here is bounded.
+
+Lives here: entries of each log, in their order. Never here: what they wait for, SQL (journal.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from protocol import Entry, Log
+
+# In a window of a Backlog half of what is sent waits: 2.5 MB of typed lines, and twice that in
+# memory.
+MAX_BYTES = 4 * 1024 * 1024
+# Two of the longest runs: to store so many takes 4 ms.
+MAX_ENTRIES_OF_ONE = 512
+
+
+@dataclass
+class HeldLog:
+    """What is held of a log: all that came after the entries that are stored."""
+
+    source: int  # what brought the last run
+    entries: deque[Entry] = field(default_factory=deque)
+    checked: deque[int] = field(default_factory=deque)  # whose own signature was checked
+
+
+class Held:
+    """What is held of each log, that which came first before the others."""
+
+    def __init__(self) -> None:
+        self.logs: dict[Log, HeldLog] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.logs)
+
+    def __iter__(self) -> Iterator[Log]:
+        return iter(self.logs)
+
+    def add(self, run: Sequence[Entry], source: int) -> HeldLog:
+        """A run that follows what is held of its log, and was checked."""
+        held = self.logs.get(run[0].log)
+        if held is None:
+            held = self.logs[run[0].log] = HeldLog(source)
+        held.source = source
+        held.entries.extend(run)
+        held.checked.append(run[-1].seq)
+        self.bytes += sum(len(entry.raw) for entry in run)
+        return held
+
+    def end(self, log: Log) -> tuple[int, bytes] | None:
+        """Seq and hash of the last entry that is held of a log."""
+        if log not in self.logs:
+            return None
+        last = self.logs[log].entries[-1]
+        return last.seq, last.hash
+
+    def has(self, log: Log, seq: int, raw: bytes) -> bool:
+        """Whether exactly this is held."""
+        held = self.logs.get(log)
+        at = seq - held.entries[0].seq if held else -1
+        return held is not None and 0 <= at < len(held.entries) and held.entries[at].raw == raw
+
+    def forget(self, log: Log, size: int) -> None:
+        """`size` bytes of it were taken; with the last of them the log."""
+        self.bytes -= size
+        if not self.logs[log].entries:
+            del self.logs[log]
