@@ -299,8 +299,8 @@ MUTATIONS = [
     Mutation(
         "no time is larger than a disk can hold",
         "protocol.py",
-        "min(time_ms, MAX_TIME_MS)",
-        "time_ms",
+        "if time_ms > MAX_TIME_MS:",
+        "if False:",
         1,
     ),
     Mutation(
@@ -519,14 +519,14 @@ MUTATIONS = [
     Mutation(
         "heads are possible",
         "protocol.py",
-        "if min(seqs) < 1 or max(seqs) >= 2**63 or",
-        "if",
+        "if not 0 < head[1] < _SEQ_END:",
+        "if False:",
         18,
     ),
     Mutation(
         "a seq is possible",
         "protocol.py",
-        "if not 1 <= seq < 2**63 or (seq == 1) != (previous == NO_PREVIOUS):",
+        "if not 0 < seq < _SEQ_END or (seq == 1) != (previous == NO_PREVIOUS):",
         "if False:",
         3,
     ),
