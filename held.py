@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from protocol import Entry, Log
 
@@ -22,13 +21,13 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_ENTRIES_OF_ONE = 512
 
 
-@dataclass
 class HeldLog:
     """What is held of a log: all that came after the entries that are stored."""
 
-    source: int  # what brought the last run
-    entries: deque[Entry] = field(default_factory=deque)
-    checked: deque[int] = field(default_factory=deque)  # whose own signature was checked
+    def __init__(self, source: int) -> None:
+        self.source = source  # what brought the last run
+        self.entries: deque[Entry] = deque()
+        self.checked: deque[int] = deque()  # whose own signature was checked
 
 
 class Held:

@@ -184,7 +184,7 @@ class Room:
 
 
 def _bytes_per_post(entries: list[protocol.Entry]) -> float:
-    posts = sum(len(protocol.unpack_posts(e.body)) for e in entries if e.kind == protocol.POSTS)
+    posts = sum(len(protocol.texts_in(entry)) for entry in entries)
     return sum(len(entry.raw) for entry in entries) / posts
 
 
@@ -294,8 +294,7 @@ class Deaf:
                 for entry in map(protocol.parse_entry, event.run):
                     assert entry.seq == self._logs.get(entry.log, 0) + 1
                     self._logs[entry.log] = entry.seq
-                    if entry.kind == protocol.POSTS:
-                        self.posts += len(protocol.unpack_posts(entry.body))
+                    self.posts += len(protocol.texts_in(entry))
 
     def close(self) -> None:
         self._sock.close()

@@ -113,7 +113,7 @@ def write(journal: Journal, *texts: str, time_ms: int = 0) -> Stored:
 
 
 def texts_of(entries: list[Entry]) -> list[str]:
-    return [text for entry in entries for text in protocol.unpack_posts(entry.body)]
+    return [text for entry in entries for text in protocol.texts_in(entry)]
 
 
 def shown(journal: Journal, posts: int = 1000) -> list[str]:

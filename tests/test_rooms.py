@@ -49,7 +49,7 @@ def started(seed: int, nodes: int) -> Room:
 
 def texts(node: Machine) -> list[str]:
     entries = node.journal.history(10**9)
-    return [text for entry in entries for text in protocol.unpack_posts(entry.body)]
+    return [text for entry in entries for text in protocol.texts_in(entry)]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
