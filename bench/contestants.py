@@ -6,15 +6,17 @@ Lives here: how they are started, and what they make of a line. Never here: othe
 
 from __future__ import annotations
 
+import platform
 import re
 import socket
+import ssl
 import sys
 import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from bench.crowd import READY_S, Crowd
+from bench.crowd import READY_S, Contestant, Crowd
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "sender"
@@ -131,3 +133,17 @@ def write_certificate(path: Path) -> None:
         serialization.NoEncryption(),
     )
     path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _selchat_version() -> str:
+    import selchat
+
+    return selchat.__version__
+
+
+OURS = [
+    Contestant("bare mesh", bare, platform.python_version),
+    Contestant("bare mesh, TLS", bare_tls, lambda: ssl.OPENSSL_VERSION.split()[1]),
+    Contestant("selchat", selchat, _selchat_version),
+    Contestant("selchat, --json", selchat_json, _selchat_version, most=8),
+]

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 LINE_BYTES = 80  # with its line break, as most lines of a chat are shorter, and few are longer
@@ -30,7 +31,9 @@ READY_S = 60.0  # 33 processes on a slow machine
 PROBE_S = 0.1  # so often one is asked whether they hear one another
 STALL_S = 3.0  # nothing went in or out for so long: what is missing is lost
 QUIET_S, QUIET_SHARE = 0.25, 0.1  # so long, so little of a processor: nothing is being set up
+NUMBER = re.compile(rb"(?m)\b(\d{8}) ")
 PROBE = b"do you hear me"
+TEXTS = 997  # different ones; a prime, that no power of two hides in
 WORDS = ["bread", "cat", "green", "hill", "lamp", "moon", "paper", "rain", "song", "stone"]
 
 
@@ -38,15 +41,23 @@ class NotReady(Exception):
     """A contestant does not run; the text says what it said."""
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """Who can be started, and with how many receivers."""
+
+    who: str
+    start: Callable[[int], Crowd]  # with so many receivers
+    version: Callable[[], str]  # empty if it is not installed
+    most: int = 32  # receivers that it is asked to serve
+    slow: bool = False  # busy when idle, or so slow that the others should not wait for it
+
+
 def lines_of(first: int, count: int) -> list[bytes]:
-    """Lines of LINE_BYTES, each with its number, no two alike."""
+    """Lines of LINE_BYTES, each with its number, no two alike, without blanks at the end."""
     rng = random.Random(first)
-    texts = [" ".join(rng.choices(WORDS, k=16)).encode() for _ in range(997)]
-    size = LINE_BYTES - 10
-    return [
-        b"%08d %b\n" % (n, texts[n % 997][:size].ljust(size, b"."))
-        for n in range(first, first + count)
-    ]
+    size = LINE_BYTES - len(b"00000000 .\n")
+    texts = [" ".join(rng.choices(WORDS, k=size)).encode()[:size] for _ in range(TEXTS)]
+    return [b"%08d %b.\n" % (n, texts[n % TEXTS]) for n in range(first, first + count)]
 
 
 class Output:
@@ -162,10 +173,6 @@ class Crowd:
         """Of all threads of all processes, since they began."""
         return sum(cpu_s(process.pid) for process in self.processes)
 
-    def memory_kib(self) -> list[int]:
-        """That each process has now."""
-        return [memory_kib(process.pid) for process in self.processes]
-
     # ---------------------------------------------------------------- lines
 
     def next_lines(self, count: int) -> list[bytes]:
@@ -229,7 +236,7 @@ class Flow:
         self._selector = selectors.DefaultSelector()
         self.began = self.moved = time.perf_counter()
         self._cpu_before = crowd.cpu_s()
-        self.each_turn: Callable[[], object] = lambda: None
+        self.flawed: list[Output] = []
 
     @property
     def seconds(self) -> float:
@@ -245,7 +252,6 @@ class Flow:
             while self._open and time.perf_counter() < self.moved + STALL_S:
                 for key, _ in selector.select(STALL_S):
                     self._read(key.data) if key.data else self._feed()
-                self.each_turn()
         self.cpu_s = self._crowd.cpu_s() - self._cpu_before
         return self
 
@@ -270,17 +276,20 @@ class Flow:
         if output.ended:
             self._selector.unregister(output.descriptor)
 
-    def delivered(self, output: Output) -> int:
-        """How many lines it has: all, each once, in order; or how many of them at least once."""
-        shown = self._crowd.unwrap(output.text())
-        if shown == b"".join(self.lines):
-            return len(self.lines)
-        found = set(re.findall(rb"\b(\d{8}) ", shown))
-        return sum(line[:8] in found for line in self.lines) if found else 0
-
-    def flawless(self, output: Output) -> bool:
-        """Whether it has all lines, each once and in order, and nothing else."""
-        return self._crowd.unwrap(output.text()) == b"".join(self.lines)
+    def judge(self) -> list[int]:
+        """How many lines each receiver has; sets `flawed`: who has not all of them, each once, in
+        order, and nothing else."""
+        expected = b"".join(self.lines)
+        counts: list[int] = []
+        for output in self.outputs:
+            shown = self._crowd.unwrap(output.text())
+            if shown == expected:
+                counts.append(len(self.lines))
+                continue
+            self.flawed.append(output)
+            found = set(NUMBER.findall(shown))
+            counts.append(sum(line[:8] in found for line in self.lines))
+        return counts
 
 
 def cpu_s(pid: int) -> float:
@@ -290,8 +299,13 @@ def cpu_s(pid: int) -> float:
     return nanoseconds / 1e9
 
 
-def memory_kib(pid: int) -> int:
+def memory_kib(pid: int, what: str = "VmRSS") -> int:
+    """`what`: VmRSS, what it has now; VmHWM, the most that it had since `forget_peak`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1])
     return 0
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

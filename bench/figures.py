@@ -7,7 +7,7 @@ is measured, or how it is shown.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 
@@ -39,3 +39,4 @@ class Plan:
     fast: bool  # less of everything: to see that it runs, and the order of magnitude
     repetitions: int
     say: Callable[[str], None]  # tells whoever waits what is being done
+    failures: list[str] = field(default_factory=list)  # what did not run, a line for each

@@ -31,7 +31,7 @@ def stay_on_loopback(beacon: ZBeacon) -> None:
 def main(name: str, beacon_port: int) -> None:
     ZBeacon._prepare_socket = stay_on_loopback
     node = Pyre(name)
-    node.set_port(beacon_port)
+    node.set_port(str(beacon_port).encode())  # it wants bytes, whatever it says
     node.join(GROUP)
     node.start()
     inbox = node.socket()

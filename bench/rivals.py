@@ -18,7 +18,7 @@ import time
 from functools import cache
 
 from bench.contestants import ROOT, await_listener, free_ports
-from bench.crowd import READY_S, Crowd, Output
+from bench.crowd import READY_S, Contestant, Crowd, Output
 
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 HINT = "not installed: make bench-peers"
@@ -230,3 +230,14 @@ def _use(crowd: Crowd, sock: socket.socket, *, feed: bool) -> None:
         crowd.unread.append(Output(os.dup(sock.fileno())))
     else:
         crowd.outputs.append(Output(sock.fileno()))
+
+
+RIVALS = [
+    Contestant("pyzmq PUB/SUB", zmq_mesh, lambda: package_version("pyzmq")),
+    Contestant("ngircd", ngircd, lambda: program_version("ngircd", "--version")),
+    Contestant("mosquitto", mosquitto, lambda: program_version("mosquitto", "-h")),
+    Contestant("ncat --broker --ssl", ncat, lambda: program_version("ncat", "--version")),
+    Contestant("zeromq-pyre", pyre_mesh, lambda: package_version("zeromq-pyre"), slow=True),
+    # With 32 its members take minutes to be set up, and half a second for each line.
+    Contestant("lichen-chat", lichen, lambda: package_version("lichen-chat"), most=8, slow=True),
+]
