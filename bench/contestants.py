@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import re
 import socket
-import ssl
 import sys
 import time
 from contextlib import ExitStack
@@ -142,8 +141,8 @@ def _selchat_version() -> str:
 
 
 OURS = [
-    Contestant("bare mesh", bare, platform.python_version),
-    Contestant("bare mesh, TLS", bare_tls, lambda: ssl.OPENSSL_VERSION.split()[1]),
-    Contestant("selchat", selchat, _selchat_version),
-    Contestant("selchat, --json", selchat_json, _selchat_version, most=8),
+    Contestant("selchat", selchat, "TLS, signed, on disk", _selchat_version),
+    Contestant("selchat, --json", selchat_json, "TLS, signed, on disk", _selchat_version, most=8),
+    Contestant("bare mesh, TLS", bare_tls, "TLS, copies bytes", platform.python_version),
+    Contestant("bare mesh", bare, "copies bytes", platform.python_version),
 ]

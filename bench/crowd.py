@@ -18,8 +18,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ TAIL_BYTES = 1024  # the last line is in these, with all that a contestant wraps
 READY_S = 60.0  # 33 processes on a slow machine
 PROBE_S = 0.1  # so often one is asked whether they hear one another
 STALL_S = 3.0  # nothing went in or out for so long: what is missing is lost
+SILENT_S = 1.0  # the same of one that others have waited for
+SETTLE_S = 5.0  # so long they may go on setting something up, as some always do
 QUIET_S, QUIET_SHARE = 0.25, 0.1  # so long, so little of a processor: nothing is being set up
 NUMBER = re.compile(rb"(?m)\b(\d{8}) ")
 PROBE = b"do you hear me"
@@ -47,6 +49,7 @@ class Contestant:
 
     who: str
     start: Callable[[int], Crowd]  # with so many receivers
+    does: str  # for its lines, beside carrying them
     version: Callable[[], str]  # empty if it is not installed
     most: int = 32  # receivers that it is asked to serve
     slow: bool = False  # busy when idle, or so slow that the others should not wait for it
@@ -189,18 +192,9 @@ class Crowd:
             output.read()
         output.clear()
 
-    def settle(self) -> None:
-        """Until everybody hears the one that is fed, and nobody is busy any more."""
+    def wait_heard(self) -> None:
+        """Until everybody hears the one that is fed."""
         end = time.monotonic() + READY_S
-        self._probe(end)
-        while time.monotonic() < end:
-            before = self.cpu_s()
-            time.sleep(QUIET_S)
-            self.drain()
-            if self.cpu_s() - before < QUIET_SHARE * QUIET_S:
-                break
-
-    def _probe(self, end: float) -> None:
         deaf = list(self.outputs)
         while deaf:
             if time.monotonic() > end or any(output.ended for output in self.outputs):
@@ -220,6 +214,31 @@ class Crowd:
             while output.read():
                 pass
             output.clear()
+
+
+def start_all(
+    contestants: Sequence[Contestant], receivers: int, failures: list[str], stack: ExitStack
+) -> list[Crowd]:
+    """Those that can be started, everybody hearing, and nobody busy with anything else any more;
+    until the stack is closed."""
+    crowds: list[Crowd] = []
+    for contestant in contestants:
+        try:
+            crowd = contestant.start(receivers)
+            stack.callback(crowd.close)
+            crowd.wait_heard()
+            crowds.append(crowd)
+        except NotReady as error:
+            failures.append(str(error))
+    end = time.monotonic() + SETTLE_S
+    while time.monotonic() < end:
+        before = sum(crowd.cpu_s() for crowd in crowds)
+        time.sleep(QUIET_S)
+        for crowd in crowds:
+            crowd.drain()
+        if sum(crowd.cpu_s() for crowd in crowds) - before < QUIET_SHARE * QUIET_S:
+            break
+    return crowds
 
 
 class Flow:
@@ -275,6 +294,25 @@ class Flow:
             self._open.discard(output)
         if output.ended:
             self._selector.unregister(output.descriptor)
+
+    @property
+    def all_came(self) -> bool:
+        return not self._open
+
+    def hear_out(self, deaf: Output) -> int:
+        """Reads also the one that was not read, until all has come, or nothing comes any more;
+        how many lines it misses."""
+        moved = time.perf_counter()
+        while time.perf_counter() < moved + SILENT_S and not deaf.ended:
+            everybody = [*self._crowd.outputs, *self._crowd.unread]
+            by_number = {output.descriptor: output for output in everybody}
+            for descriptor in select.select(list(by_number), [], [], SILENT_S)[0]:
+                if by_number[descriptor].read():
+                    moved = time.perf_counter()
+            if deaf.ends_with(self._last):
+                break
+        self.outputs = [deaf]
+        return len(self.lines) - self.judge()[0]
 
     def judge(self) -> list[int]:
         """How many lines each receiver has; sets `flawed`: who has not all of them, each once, in

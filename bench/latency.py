@@ -18,10 +18,9 @@ from contextlib import ExitStack
 from statistics import quantiles
 
 from bench.contestants import OURS
-from bench.crowd import LINE_BYTES, Contestant, Crowd, NotReady, Output
+from bench.crowd import LINE_BYTES, Contestant, Crowd, Output, start_all
 from bench.figures import Figure, Plan
 from bench.rivals import RIVALS
-from bench.throughput import ready
 
 RECEIVERS = 8
 RATE = 200  # lines a second: a busy room of hundreds
@@ -39,12 +38,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 def _side_by_side(plan: Plan, group: list[Contestant]) -> Iterator[Figure]:
     with ExitStack() as stack:
-        crowds: list[Crowd] = []
-        for contestant in group:
-            try:
-                crowds.append(ready(contestant, RECEIVERS, stack))
-            except NotReady as error:
-                plan.failures.append(str(error))
+        crowds = start_all(group, RECEIVERS, plan.failures, stack)
         plan.say(f"   {RATE} lines/s to {RECEIVERS}: {', '.join(c.who for c in crowds)}")
         lines = FAST_LINES if plan.fast else LINES
         found: dict[Crowd, list[tuple[float, ...]]] = {crowd: [] for crowd in crowds}

@@ -232,12 +232,31 @@ def _use(crowd: Crowd, sock: socket.socket, *, feed: bool) -> None:
         crowd.outputs.append(Output(sock.fileno()))
 
 
+def _zmq_version() -> str:
+    return package_version("pyzmq")
+
+
+def _pyre_version() -> str:
+    return package_version("zeromq-pyre")
+
+
+def _lichen_version() -> str:
+    return package_version("lichen-chat")
+
+
 RIVALS = [
-    Contestant("pyzmq PUB/SUB", zmq_mesh, lambda: package_version("pyzmq")),
-    Contestant("ngircd", ngircd, lambda: program_version("ngircd", "--version")),
-    Contestant("mosquitto", mosquitto, lambda: program_version("mosquitto", "-h")),
-    Contestant("ncat --broker --ssl", ncat, lambda: program_version("ncat", "--version")),
-    Contestant("zeromq-pyre", pyre_mesh, lambda: package_version("zeromq-pyre"), slow=True),
+    Contestant("pyzmq PUB/SUB", zmq_mesh, "nothing", _zmq_version),
+    Contestant("ngircd", ngircd, "a server", lambda: program_version("ngircd", "--version")),
+    Contestant("mosquitto", mosquitto, "a server", lambda: program_version("mosquitto", "-h")),
+    Contestant(
+        "ncat --broker --ssl",
+        ncat,
+        "a server, TLS, copies bytes",
+        lambda: program_version("ncat", "--version"),
+    ),
+    Contestant("zeromq-pyre", pyre_mesh, "nothing", _pyre_version, slow=True),
     # With 32 its members take minutes to be set up, and half a second for each line.
-    Contestant("lichen-chat", lichen, lambda: package_version("lichen-chat"), most=8, slow=True),
+    Contestant(
+        "lichen-chat", lichen, "encrypted, signed, on disk", _lichen_version, most=8, slow=True
+    ),
 ]
