@@ -1,13 +1,13 @@
 # selchat's own tasks. The `## ` comments are the text of `make help`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check simulate clean remake
+.PHONY: help setup demo test coverage check simulate bench bench-peers clean remake
 .SUFFIXES:
 
 PY := .venv/bin/python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.compiled ## make .venv with everything selchat needs to run
 	@:
@@ -40,9 +40,23 @@ check: .venv/.ready-dev ## formatting, lint, types
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy --no-error-summary
 
+bench: .venv/.ready-dev .venv/.compiled ## how fast selchat is beside others, in six minutes; FAST=1: in one
+	@$(PY) -m bench $(if $(FAST),--fast) --json bench.json --svg bench.svg
+
+# Debian's packages are for all of the machine, so only who may do that anyway gets them.
+bench-peers: .venv/.ready ## install what `make bench` compares selchat with: Debian's packages, .venv-bench
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get install -y -q --no-install-recommends ncat ngircd mosquitto; \
+	else \
+		echo 'not root, or no apt-get: install ncat, ngircd and mosquitto yourself'; \
+	fi
+	@[ -x .venv-bench/bin/pip ] || $(PY) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check --no-input \
+		pyzmq zeromq-pyre lichen-chat
+
 clean: ## remove all that make has made, .venv too
-	@rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist \
-		selchat.egg-info __pycache__ tests/__pycache__
+	@rm -rf .venv .venv-bench bench.json bench.svg .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist \
+		selchat.egg-info __pycache__ tests/__pycache__ bench/__pycache__
 
 # .venv, and how it stays sound.
 #

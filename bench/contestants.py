@@ -77,21 +77,28 @@ def from_json(shown: bytes) -> bytes:
 
 
 def bare(receivers: int) -> Crowd:
-    return _bare("bare mesh", receivers, [])
+    return _bare("bare mesh", receivers)
 
 
 def bare_tls(receivers: int) -> Crowd:
-    return _bare("bare mesh, TLS", receivers, ["--tls", "link.pem"])
+    return _bare("bare mesh, TLS", receivers, tls=True)
 
 
-def _bare(who: str, receivers: int, options: list[str]) -> Crowd:
+def bare_disk(receivers: int) -> Crowd:
+    return _bare("bare mesh, TLS, disk", receivers, tls=True, disk=True)
+
+
+def _bare(who: str, receivers: int, *, tls: bool = False, disk: bool = False) -> Crowd:
     crowd = Crowd(who)
-    if options:
+    if tls:
         write_certificate(crowd.folder / "link.pem")
     ports = free_ports(receivers + 1)
     for n, port in enumerate(ports):
-        others = ports[:n]
-        process = crowd.start(sys.executable, ROOT / "bench" / "bare.py", port, *others, *options)
+        process = crowd.start(
+            *(sys.executable, ROOT / "bench" / "bare.py", port, *ports[:n]),
+            *(("--tls", "link.pem") if tls else ()),
+            *(("--disk", f"log-{n}") if disk else ()),
+        )
         crowd.feed_to(process) if n == 0 else crowd.read_from(process)
         await_listener(crowd, port)
     return crowd
@@ -140,9 +147,14 @@ def _selchat_version() -> str:
     return selchat.__version__
 
 
+def _python_version() -> str:
+    return f"Python {platform.python_version()}"
+
+
 OURS = [
     Contestant("selchat", selchat, "TLS, signed, on disk", _selchat_version),
     Contestant("selchat, --json", selchat_json, "TLS, signed, on disk", _selchat_version, most=8),
-    Contestant("bare mesh, TLS", bare_tls, "TLS, copies bytes", platform.python_version),
-    Contestant("bare mesh", bare, "copies bytes", platform.python_version),
+    Contestant("bare mesh, TLS, disk", bare_disk, "copies bytes", _python_version, most=8),
+    Contestant("bare mesh, TLS", bare_tls, "copies bytes", _python_version),
+    Contestant("bare mesh", bare, "copies bytes", _python_version),
 ]

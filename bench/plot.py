@@ -53,26 +53,37 @@ class Panel:
     title: str
     below: str
     points: dict[str, tuple[float, float, float]]
+    low: int  # the powers of ten that the scale goes from and to
+    high: int
 
 
 def panels_of(figures: Sequence[Figure]) -> list[Panel]:
-    panels: list[Panel] = []
-    for size in ("1 to 8", "1 to 32"):
-        points = {
-            figure.who: (figure.median, min(figure.values), max(figure.values))
-            for figure in figures
-            if (figure.measure, figure.what) == ("a", size) and min(figure.values) > 0
-        }
-        if points:
-            panels.append(Panel(f"lines a second, {size}", "more is better", points))
+    sizes: dict[str, dict[str, tuple[float, float, float]]] = {"1 to 8": {}, "1 to 32": {}}
+    for figure in figures:
+        if figure.measure == "a" and figure.what in sizes and min(figure.values) > 0:
+            least, most = min(figure.values), max(figure.values)
+            sizes[figure.what][figure.who] = (figure.median, least, most)
+    both = [end for points in sizes.values() for point in points.values() for end in point]
+    panels = [
+        Panel(f"lines a second, {size}", "more is better", points, *_scale(both))
+        for size, points in sizes.items()
+        if points
+    ]
     medians = {f.who: f.median for f in figures if (f.measure, f.what) == ("b", "p50")}
     slow = {f.who: f.median for f in figures if (f.measure, f.what) == ("b", "p99")}
     points = {who: (medians[who], medians[who], slow[who]) for who in medians if who in slow}
     if points:
-        panels.append(
-            Panel("microseconds to 8", "half of all, to 99 of 100; less is better", points)
-        )
+        below = "from half of all to 99 of 100; less is better"
+        ends = [end for point in points.values() for end in point]
+        panels.append(Panel("microseconds to 8", below, points, *_scale(ends)))
     return panels
+
+
+def _scale(ends: Sequence[float]) -> tuple[int, int]:
+    if not ends:
+        return 0, 1
+    low, high = math.floor(math.log10(min(ends))), math.ceil(math.log10(max(ends)))
+    return low, max(high, low + 1)
 
 
 def svg(rows: Sequence[Row], panels: Sequence[Panel], foot: Sequence[str]) -> str:
@@ -105,9 +116,7 @@ def _names(rows: Sequence[Row]) -> Iterator[str]:
 def _panel(panel: Panel, rows: Sequence[Row], left: float, width: float) -> Iterator[str]:
     yield _text(left, 14, panel.title, "title")
     yield _text(left, 29, panel.below, "small")
-    ends = [end for point in panel.points.values() for end in point]
-    low, high = math.floor(math.log10(min(ends))), math.ceil(math.log10(max(ends)))
-    high = max(high, low + 1)
+    low, high = panel.low, panel.high
     bottom = TOP + ROW * len(rows)
 
     def x_of(value: float) -> float:
@@ -116,7 +125,8 @@ def _panel(panel: Panel, rows: Sequence[Row], left: float, width: float) -> Iter
     for power in range(low, high + 1):
         x = x_of(10.0**power)
         yield f'<path class="grid" d="M{x:.1f} {TOP - 8}V{bottom}"/>'
-        yield _text(x, TOP - 14, _power(power), "small", "middle")
+        anchor = {low: "start", high: "end"}.get(power, "middle")  # that two panels don't touch
+        yield _text(x, TOP - 14, _power(power), "small", anchor)
     for number, row in enumerate(rows):
         y = TOP + ROW * number + ROW / 2
         if row.who not in panel.points:

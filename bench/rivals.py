@@ -245,16 +245,26 @@ def _lichen_version() -> str:
 
 
 RIVALS = [
-    Contestant("pyzmq PUB/SUB", zmq_mesh, "nothing", _zmq_version),
-    Contestant("ngircd", ngircd, "a server", lambda: program_version("ngircd", "--version")),
-    Contestant("mosquitto", mosquitto, "a server", lambda: program_version("mosquitto", "-h")),
+    Contestant("pyzmq PUB/SUB", zmq_mesh, "no TLS, no disk", _zmq_version),
+    Contestant(
+        "ngircd",
+        ngircd,
+        "a server; no TLS, no disk",
+        lambda: program_version("ngircd", "--version"),
+    ),
+    Contestant(
+        "mosquitto",
+        mosquitto,
+        "a server; no TLS, no disk",
+        lambda: program_version("mosquitto", "-h"),
+    ),
     Contestant(
         "ncat --broker --ssl",
         ncat,
-        "a server, TLS, copies bytes",
+        "a server; TLS, copies bytes",
         lambda: program_version("ncat", "--version"),
     ),
-    Contestant("zeromq-pyre", pyre_mesh, "nothing", _pyre_version, slow=True),
+    Contestant("zeromq-pyre", pyre_mesh, "no TLS, no disk", _pyre_version, slow=True),
     # With 32 its members take minutes to be set up, and half a second for each line.
     Contestant(
         "lichen-chat", lichen, "encrypted, signed, on disk", _lichen_version, most=8, slow=True

@@ -29,7 +29,7 @@ STOPPED_BYTES, FAST_STOPPED_BYTES = 20_000_000, 4_000_000
 WHOLE_BYTES = 4_000_000  # of these a link holds far less
 RIVAL_S = 2.0  # that a rival gets for it: mosquitto would need ten, pyre a minute
 # The bare meshes stand still, as they are made; and what --json costs is another question.
-LEFT_OUT = ("bare mesh", "bare mesh, TLS", "selchat, --json")
+LEFT_OUT = ("bare mesh", "bare mesh, TLS", "bare mesh, TLS, disk", "selchat, --json")
 COMPARED = 0.25  # of the lines are said with all reading, for comparison
 
 
