@@ -21,7 +21,7 @@ from journal import Journal
 from output import Message, Posts
 from protocol import Entry, Log, RemoteError
 from records import Record
-from text import is_clean
+from text import is_clean_lines
 
 # Of all that is found at once, 40,000 lines: text and names in characters, and that.
 FOUND_BYTES = 8 * 1024 * 1024
@@ -36,20 +36,17 @@ class Found(Record):
 
 def posts_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> Posts | None:
     """The posts in an entry, with the name that its author has now; None if there are none."""
-    clean: str | None = None
     others: list[str] = []
     try:
         if entry.kind == protocol.LINES:
-            text = protocol.unpack_lines(entry.body)
-            if is_clean(text, lines=True):
-                clean = text
-            else:
-                others = text.split("\n")
+            text, total = protocol.unpack_lines(entry.body)
+            clean = text if is_clean_lines(entry.body) else None
+            others = text.split("\n") if clean is None else []
         else:
             others = protocol.texts_in(entry)
+            clean, total = None, len(others)
     except RemoteError:
         return None  # signed, so kept and passed on, but there is nothing in it to show
-    total = len(others) if clean is None else clean.count("\n") + 1
     if not total:
         return None
     id, said = entry.author.hex(), entry.time_ms

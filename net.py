@@ -39,6 +39,9 @@ PATIENCE = 24
 MAX_SLEEP_S = 3600.0  # epoll takes no more than 24 days; an hour's wake-up costs nothing
 # Of a pipe, in which Linux has 64 KiB: a turn then takes in, and puts out, four times as much.
 PIPE_BYTES = 256 * 1024
+# So often a turn reads of a link that has more to say and no whole message yet: the longest is
+# twice READ_BYTES.
+READS = 3
 # What waits for a reader of our output. More stays in the journal until it reads.
 FULL_BYTES = 256 * 1024
 # Posts wait elsewhere by then. Notices are all that can still come, and these are lost.
@@ -242,15 +245,21 @@ class Connection:
             self._watch(READ)
         if self.link.unread:
             return self.link.receive(b"", everything=False)
-        try:
-            data = self._socket.recv(READ_BYTES if self.link.secured else HANDSHAKE_BYTES)
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            return [self.link.ended((error.strerror or str(error)).lower())]
-        if not data:
-            return [self.link.ended("closed without a goodbye")]
-        return self.link.receive(data, everything=False)
+        heard: list[Secured | Failed | Message] = []
+        for _ in range(READS):
+            size = READ_BYTES if self.link.secured else HANDSHAKE_BYTES
+            try:
+                data = self._socket.recv(size)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                return [self.link.ended((error.strerror or str(error)).lower())]
+            if not data:
+                return [self.link.ended("closed without a goodbye")]
+            heard = self.link.receive(data, everything=False)
+            if heard or len(data) < size:
+                break
+        return heard
 
     def flush(self, *, mid_turn: bool = False) -> None:
         """Sends what is queued, as much as the kernel takes. A broken connection shows
@@ -325,9 +334,12 @@ class Outlet:
         return len(self._queue) > FULL_BYTES
 
     def write(self, text: str) -> None:
-        """Queues `text`, and writes what can be written now."""
+        """Writes what can be written now, and queues the rest."""
+        data = text.encode(errors="replace")
+        if not self._queue:
+            data = data[self._put(data) :]
         if len(self._queue) < MAX_OUTPUT_BYTES:
-            self._queue += text.encode(errors="replace")
+            self._queue += data
         self._write_some()
 
     def finish(self, end: float) -> bool:
@@ -339,22 +351,29 @@ class Outlet:
         return not self._queue
 
     def _write_some(self) -> None:
+        while self._queue:
+            with memoryview(self._queue) as queue:
+                count = self._put(queue)
+            if not count:
+                self._loop.watch(self._descriptor, WRITE, lambda _: self._write_some())
+                return
+            del self._queue[:count]
+        self._loop.unwatch(self._descriptor)
+
+    def _put(self, data: bytes | memoryview) -> int:
+        """Writes what it takes of it now. What can't be written at all is given up."""
         try:
-            while self._queue and self._poll.poll(0):
-                with memoryview(self._queue) as queue:
-                    count = os.write(self._descriptor, queue[: self._at_once_bytes])
-                del self._queue[:count]
+            # If it did not wait, we would not have to ask.
+            if self._at_once_bytes == select.PIPE_BUF and not self._poll.poll(0):
+                return 0
+            return os.write(self._descriptor, data[: self._at_once_bytes])
         except BlockingIOError:
-            pass  # a terminal that takes less than that; watched below
+            return 0
         except OSError as error:
-            self._queue.clear()
             if self._broken:
                 broken, self._broken = self._broken, None
                 broken(error)
-        if self._queue:
-            self._loop.watch(self._descriptor, WRITE, lambda _: self._write_some())
-        else:
-            self._loop.unwatch(self._descriptor)
+            return len(data)
 
 
 def widen(descriptor: int) -> None:

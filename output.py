@@ -339,7 +339,7 @@ class PlainOutput(Readable):
             return
         who = self._names.label_of(posts.name, posts.id)
         start = f"{self._clock.text(posts.time_ms // 1000)} {who}: "
-        self._posts.append(start + posts.clean.replace("\n", f"\n{start}") + "\n")
+        self._posts += (start, posts.clean.replace("\n", f"\n{start}"), "\n")
 
     def message(self, message: Message) -> None:
         text = harmless(message.text, multiline=True)

@@ -152,6 +152,10 @@ COPIED = "another node uses this key"  # the reason of a Bye, see above
 # 9999-12-31T23:59:59.999Z, the last instant that datetime can show.
 MAX_TIME_MS = 253_402_300_799_999
 
+# A frame comes in records of TLS, nine of the largest at most; this is for smaller ones.
+MAX_PARTS = 256
+_LENGTH_BYTES = 4
+
 CHALLENGE_BYTES = 16
 KNOCK_BYTES = 32
 MEMBER_BYTES = 32
@@ -470,36 +474,47 @@ def encode(message: Message) -> bytes:
 
 
 class Frames:
-    """Cuts a stream of bytes into messages. Holds at most one unfinished frame."""
+    """Cuts a stream of bytes into messages. Holds at most one unfinished frame, in parts that are
+    put together once it is whole. (To append to what there is moved each byte four times.)"""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []
+        self._size = 0  # of all parts
+        self._missing_below = _LENGTH_BYTES  # with fewer bytes there is nothing to be cut
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Messages completed by `data`; those before a broken frame come out before
         RemoteError is raised for it (so iterate, do not collect)."""
-        buffer: bytes | bytearray = data  # whole frames, most often: they need not be put together
-        if self._buffer:
-            self._buffer += data
-            buffer = self._buffer
-        start, size = 0, len(buffer)
+        if self._parts:
+            data = self._put_together(data)
+            if self._size < self._missing_below:
+                return
+        start, size = 0, len(data)
+        self._missing_below = _LENGTH_BYTES
         try:
-            while size - start >= 4:
-                length = int.from_bytes(buffer[start : start + 4], "big")
+            while size - start >= _LENGTH_BYTES:
+                length = int.from_bytes(data[start : start + _LENGTH_BYTES], "big")
                 if not 1 <= length <= MAX_FRAME_BYTES:
                     raise RemoteError(f"a frame of {length} bytes")
-                end = start + 4 + length
+                end = start + _LENGTH_BYTES + length
                 if size < end:
+                    self._missing_below = end - start
                     break
-                kind, body = buffer[start + 4], bytes(memoryview(buffer)[start + 5 : end])
+                kind, body = data[start + _LENGTH_BYTES], data[start + _LENGTH_BYTES + 1 : end]
                 start = end
                 if kind in _DECODERS:
                     yield _DECODERS[kind](_Reader(body))
         finally:
-            if buffer is data:
-                self._buffer += data[start:]
-            else:
-                del self._buffer[:start]
+            rest = data[start:]
+            self._parts, self._size = [rest] if rest else [], len(rest)
+
+    def _put_together(self, data: bytes) -> bytes:
+        self._parts.append(data)
+        self._size += len(data)
+        # Who sends single bytes has them put together now and then, or each would cost us fifty.
+        if self._size >= self._missing_below or len(self._parts) >= MAX_PARTS:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
 
 
 # ---------------------------------------------------------------- receipts
@@ -605,16 +620,16 @@ def unpack_posts(body: bytes) -> list[str]:
     return [_text(body[start:end]) for start, end in pairwise(ends)]
 
 
-def unpack_lines(body: bytes) -> str:
-    """The text of a LINES body, a post in each line. Raises RemoteError."""
-    _limited(body.count(b"\n") + 1, MAX_POSTS, "posts")
-    return _text(body)
+def unpack_lines(body: bytes) -> tuple[str, int]:
+    """The text of a LINES body, and how many posts, a line each, there are. Raises RemoteError."""
+    count = _limited(body.count(b"\n") + 1, MAX_POSTS, "posts")
+    return _text(body), count
 
 
 def texts_in(entry: Entry) -> list[str]:
     """The posts in an entry. Raises RemoteError."""
     if entry.kind == LINES:
-        return unpack_lines(entry.body).split("\n")
+        return unpack_lines(entry.body)[0].split("\n")
     return unpack_posts(entry.body) if entry.kind == POSTS else []
 
 

@@ -54,8 +54,8 @@ _SPEAKS = (
 )
 
 
-_PRINTABLE = bytes(range(0x20, 0x7F))
-_PRINTABLE_LINES = _PRINTABLE + b"\n"
+_CLEAN = bytes(range(0x20, 0x7F))
+_CLEAN_LINES = _CLEAN + b"\n"
 _LONG = 256  # characters: from here on it pays to look at them as bytes
 
 
@@ -242,14 +242,17 @@ def _word_end(line: str, at: int) -> int:
     return end if end >= 0 else len(line)
 
 
-def is_clean(text: str, *, lines: bool = False) -> bool:
-    """Whether there is nothing in it but printable ASCII; and line breaks, if `lines`. (A long text
-    is looked through as bytes: it takes a quarter of the time.)"""
+def is_clean(text: str) -> bool:
+    """Whether there is nothing in it but printable ASCII. (A long text is looked through as bytes:
+    it takes a quarter of the time.)"""
     if not text.isascii():
         return False
-    if len(text) < _LONG and not lines:
-        return text.isprintable()
-    return not text.encode().translate(None, _PRINTABLE_LINES if lines else _PRINTABLE)
+    return not text.encode().translate(None, _CLEAN) if len(text) >= _LONG else text.isprintable()
+
+
+def is_clean_lines(data: bytes) -> bool:
+    """The same of lines, encoded."""
+    return not data.translate(None, _CLEAN_LINES)
 
 
 def harmless(text: str, *, multiline: bool = False) -> str:

@@ -219,7 +219,7 @@ def posts(data: bytes) -> None:
     again = []
     for kind, body in protocol.pack_bursts(texts):
         lines = kind == protocol.LINES
-        burst = protocol.unpack_lines(body).split("\n") if lines else protocol.unpack_posts(body)
+        burst = protocol.unpack_lines(body)[0].split("\n") if lines else protocol.unpack_posts(body)
         assert len(body) <= protocol.MAX_BODY_BYTES and len(burst) <= protocol.MAX_POSTS
         again += burst
     assert again == texts

@@ -460,7 +460,7 @@ def memory_is_bounded(machine: Machine) -> None:
         assert queued <= links.MAX_QUEUED_BYTES, "a link queues more than it may"
         asleep = connection.link.unread and not connection._watched & net.WRITE
         assert not asleep, "messages that nobody will look at"
-        unread = len(connection.link._frames._buffer)
+        unread = connection.link._frames._size
         assert unread <= UNREAD_BYTES, "a link holds more unread than it may"
     held = len(node.mesh.frontier)
     for link in node.mesh.links.values():

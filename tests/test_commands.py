@@ -10,7 +10,7 @@ import pytest
 
 import protocol
 from commands import COMMANDS
-from output import Message
+from output import Message, Posts
 from settings import MAX_HIDDEN, Settings
 from tests.test_journal import Author
 from user import User
@@ -28,9 +28,10 @@ class Told:
         self.warnings: list[str] = []
         self.rows: list[tuple[str, ...]] = []
         self.cleared = 0
+        self.is_quick = False
 
-    def message(self, message: Message) -> None:
-        self.texts.append(message.text)
+    def posts(self, posts: Posts) -> None:
+        self.texts += posts.texts
 
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         self.texts += [message.text for message in messages]

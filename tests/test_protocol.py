@@ -235,9 +235,9 @@ def test_an_unfinished_frame_is_all_that_is_held() -> None:
     whole = encode(Entries((bytes(100_000),)))
     for _ in range(20):
         assert len(fed(whole + whole[:50_000], frames)) == 1
-        assert len(frames._buffer) == 50_000
+        assert len(frames._parts[0]) == 50_000
         assert len(fed(whole[50_000:], frames)) == 1
-        assert not frames._buffer
+        assert not frames._parts
 
 
 @given(st.binary(max_size=300))
