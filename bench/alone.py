@@ -1,0 +1,35 @@
+"""One scenario by itself: `python -m bench.NAME [--fast] [--repetitions N]`.
+
+Lives here: the command line of a scenario, and its figures as lines. Never here: what it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+
+from bench.figures import Figure, Plan
+
+# Five are the least of which a median tells something; three show that it runs.
+REPETITIONS, FAST_REPETITIONS = 5, 3
+
+
+def line_of(figure: Figure) -> str:
+    """A figure, as a person reads it."""
+    spread = f" (spread {figure.spread:.0%} of {len(figure.values)})" if figure.values[1:] else ""
+    note = f"  [{figure.note}]" if figure.note else ""
+    said = f"{figure.measure}  {figure.what}, {figure.who}: "
+    return f"{said}{figure.median:,.4g} {figure.unit}{spread}{note}"
+
+
+def main(measure: Callable[[Plan], Iterator[Figure]]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fast", action="store_true", help="less of everything")
+    parser.add_argument("--repetitions", type=int, default=0, help="of each thing")
+    args = parser.parse_args()
+    repetitions = args.repetitions or (FAST_REPETITIONS if args.fast else REPETITIONS)
+    plan = Plan(args.fast, repetitions, lambda text: print(text, file=sys.stderr, flush=True))
+    for figure in measure(plan):
+        print(line_of(figure), flush=True)
+    return 0
