@@ -1,0 +1,205 @@
+"""Idle links and idle nodes: what they cost while nobody says anything.
+
+    python -m bench.idle [--fast] [--repetitions N]
+
+A node gets 100, 500 and 1,000 links (wide.py: one as shipped would refuse that many callers), whose
+far ends are one process. Its memory is what the kernel says (smaps_rollup); what a link needs is
+how much that grows with each, by the line that fits best. Its time on the processor is taken over a
+whole round of heartbeats. Beside it, what holds as many links over TLS and nothing else: a bare
+program, and `ncat` where it is installed.
+
+Then a room of 33 nodes, as shipped, in which nobody says anything.
+
+Lives here: who is measured when. Never here: the far ends (far_ends.py).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import linear_regression
+from subprocess import DEVNULL
+
+from bench.alone import main
+from bench.figures import Figure, Plan
+from bench.meshing import start_nodes, wait_full
+from mesh import MAX_LINKS, PING_S
+from tests.processes import ROOT, Crowd, Process, free_ports
+
+LINKS, FAST_LINKS = (0, 100, 500, 1000), (0, 20, 60)
+NODES, FAST_NODES = 33, 5
+SETTLE_S = 2.0  # until nobody tells anybody any more whom it is linked to
+PATIENCE_S = 60.0  # for five hundred handshakes
+MODULE = (sys.executable, "-m")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one process, KiB."""
+
+    resident: int
+    shared_out: int  # resident, what others have as well divided by how many have it
+    private: int
+
+
+def memory_in(smaps_rollup: str) -> Memory:
+    def kib(*fields: str) -> int:
+        return sum(
+            int(each)
+            for each in re.findall(rf"^(?:{'|'.join(fields)}): +(\d+) kB", smaps_rollup, re.M)
+        )
+
+    return Memory(kib("Rss"), kib("Pss"), kib("Private_Clean", "Private_Dirty"))
+
+
+def memory_of(process: Process) -> Memory:
+    return memory_in(Path(f"/proc/{process.popen.pid}/smaps_rollup").read_text())
+
+
+def slope(points: dict[int, float]) -> float:
+    """What one more costs, by the line that fits best."""
+    return linear_regression(list(points), list(points.values())).slope
+
+
+def measure(plan: Plan) -> Iterator[Figure]:
+    yield from _links(plan)
+    yield from _nodes(plan)
+
+
+# ---------------------------------------------------------------- many links
+
+
+def _links(plan: Plan) -> Iterator[Figure]:
+    holders: dict[str, Callable[[Crowd, str], tuple[Process, int]]] = {
+        "selchat": _start_selchat,
+        "bare": _start_bare,
+    }
+    if shutil.which("ncat"):
+        holders["ncat --ssl --broker"] = _start_ncat
+    else:
+        plan.say("no ncat here: idle links without it")
+    sizes = FAST_LINKS if plan.fast else LINKS
+    kib_a_link: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
+        for repetition in range(plan.repetitions):
+            for who, start in holders.items():
+                plan.say(f"idle links of {who}: {repetition + 1} of {plan.repetitions}")
+                holder, port = start(crowd, f"{who[:4]}-{repetition}")
+                ends = _start_far_ends(crowd, "selchat" if who == "selchat" else "tls", port)
+                points = {}
+                for links in sizes:
+                    _open_links(crowd, ends, links)
+                    crowd.wait_s(SETTLE_S)
+                    points[links] = float(memory_of(holder).private)
+                    if who == "selchat" and links and not repetition:
+                        yield from _rest(crowd, holder, links)
+                kib_a_link[who].append(slope(points))
+                _end(crowd, ends, holder)
+    for who, values in kib_a_link.items():
+        yield Figure("c", f"a link, of up to {sizes[-1]:,}", who, "KiB", tuple(values), "private")
+
+
+def _rest(crowd: Crowd, node: Process, links: int) -> Iterator[Figure]:
+    """What a node costs that has so many links, for a whole round of heartbeats."""
+    cpu_s, sleeps = node.cpu_s(), node.sleeps()
+    crowd.wait_s(PING_S)
+    cpu_s, sleeps = node.cpu_s() - cpu_s, node.sleeps() - sleeps
+    resident = memory_of(node).resident / 1024
+    what = f"{links:,} idle links"
+    yield Figure("c", f"{what}, resident", "selchat", "MiB", (resident,))
+    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (1000 * cpu_s / PING_S,))
+    yield Figure("c", f"{what}, CPU a heartbeat", "selchat", "us", (1e6 * cpu_s / links,))
+    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (sleeps / PING_S,))
+
+
+def _start_selchat(crowd: Crowd, name: str) -> tuple[Process, int]:
+    node = crowd.start(
+        *("--json", "--stay", "--data", crowd.folder / name, "0", "0", "node"),
+        command=[*MODULE, "bench.wide"],
+        environment={"PYTHONPATH": str(ROOT)},
+        stdin=DEVNULL,
+    ).wait_ready()
+    return node, node.port
+
+
+def _start_bare(crowd: Crowd, name: str) -> tuple[Process, int]:
+    bare = crowd.start(
+        crowd.folder / name,
+        command=[*MODULE, "bench.bare_links"],
+        environment={"PYTHONPATH": str(ROOT)},
+        stdin=DEVNULL,
+    )
+    crowd.wait(lambda: bare.lines or bare.has_ended, "the bare program listens")
+    return bare, int(bare.lines[0])
+
+
+def _start_ncat(crowd: Crowd, name: str) -> tuple[Process, int]:
+    (port,) = free_ports(1)
+    ncat = crowd.start(
+        *("--ssl", "--broker", "--listen", "--max-conns", 2 * LINKS[-1], "-v", "127.0.0.1", port),
+        command=["ncat"],
+        stdin=DEVNULL,
+    )
+    crowd.wait(lambda: b"Listening on" in ncat.stderr or ncat.has_ended, "ncat listens")
+    return ncat, port
+
+
+def _start_far_ends(crowd: Crowd, kind: str, port: int) -> Process:
+    keys = crowd.folder / "keys"  # that are made once
+    keys.mkdir(exist_ok=True)
+    return crowd.start(
+        *(kind, port, keys),
+        command=[*MODULE, "bench.far_ends"],
+        environment={"PYTHONPATH": str(ROOT)},
+    )
+
+
+def _open_links(crowd: Crowd, ends: Process, links: int) -> None:
+    if links:
+        ends.say(str(links))
+        there = f"{links} links are up"
+        crowd.wait(lambda: str(links) in ends.lines or ends.has_ended, there, PATIENCE_S)
+        assert not ends.has_ended, ends.stderr.decode()
+
+
+def _end(crowd: Crowd, *processes: Process) -> None:
+    for process in processes:
+        process.close()
+        crowd.processes.remove(process)
+
+
+# ---------------------------------------------------------------- many nodes
+
+
+def _nodes(plan: Plan) -> Iterator[Figure]:
+    count = FAST_NODES if plan.fast else NODES
+    plan.say(f"{count} idle nodes")
+    with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
+        nodes = start_nodes(crowd, count)
+        wait_full(crowd, nodes, min(count - 1, MAX_LINKS))
+        crowd.wait_s(SETTLE_S)
+        before = [(node.cpu_s(), node.sleeps()) for node in nodes]
+        crowd.wait_s(PING_S)
+        after = [(node.cpu_s(), node.sleeps()) for node in nodes]
+        memory = [memory_of(node) for node in nodes]
+        links = sum(len(node.linked()) for node in nodes) / count
+    cpu_ms = [1000 * (then[0] - now[0]) / PING_S for now, then in zip(before, after, strict=True)]
+    wakes = [(then[1] - now[1]) / PING_S for now, then in zip(before, after, strict=True)]
+    note = f"one value for each node; {links:.0f} links each"
+    for what, unit, values in (
+        ("resident", "MiB", [each.resident / 1024 for each in memory]),
+        ("shared fairly", "MiB", [each.shared_out / 1024 for each in memory]),
+        ("CPU", "ms a second", cpu_ms),
+        ("wake-ups", "a second", wakes),
+    ):
+        yield Figure("c", f"{count} idle nodes, {what}", "selchat", unit, tuple(values), note)
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure))
