@@ -23,13 +23,22 @@ def line_of(figure: Figure) -> str:
     return f"{said}{figure.median:,.4g} {figure.unit}{spread}{note}"
 
 
-def main(measure: Callable[[Plan], Iterator[Figure]]) -> int:
+def _lines_of(figures: Iterator[Figure]) -> Iterator[str]:
+    return map(line_of, figures)
+
+
+def main(
+    measure: Callable[[Plan], Iterator[Figure]],
+    show: Callable[[Iterator[Figure]], Iterator[str]] = _lines_of,
+) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fast", action="store_true", help="less of everything")
     parser.add_argument("--repetitions", type=int, default=0, help="of each thing")
     args = parser.parse_args()
     repetitions = args.repetitions or (FAST_REPETITIONS if args.fast else REPETITIONS)
     plan = Plan(args.fast, repetitions, lambda text: print(text, file=sys.stderr, flush=True))
-    for figure in measure(plan):
-        print(line_of(figure), flush=True)
-    return 0
+    for line in show(measure(plan)):
+        print(line, flush=True)
+    for failure in plan.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if plan.failures else 0

@@ -159,7 +159,7 @@ def journal_folder(posts: int, plan: Plan) -> Path:
 
 def copy_journal(posts: int, folder: Path, plan: Plan) -> None:
     """A data folder of somebody who was there all the time, but has said nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
     if posts:
         shutil.copyfile(journal_folder(posts, plan) / "journal.db", folder / "journal.db")
 

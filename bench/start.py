@@ -3,16 +3,16 @@
     python -m bench.start [--fast] [--repetitions N]
 
 A start is one with a key that is there, as each is but the first. Its standard output is a pipe.
-Beside it is a Python that does nothing but import what a start needs of others' modules: no start
-can take less. All kinds of starts take turns, so that a busy machine is one for all of them; each
-ratio is one of neighbours. (An empty journal holds the few lines that its user says here.)
+Beside it is a Python that does nothing but import what a start needs of others' modules, as found
+in one that is ready: no start can take less. All kinds of starts take turns, so that a busy machine
+is one for all of them; each ratio is one of neighbours. (An empty journal holds the few lines that
+its user says here.)
 
 Lives here: kinds of starts, and the imports beside them. Never here: how journals are made.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 import time
@@ -24,22 +24,25 @@ from subprocess import DEVNULL
 from bench import past
 from bench.alone import main
 from bench.figures import Figure, Plan
-from tests.processes import SELCHAT, Crowd, Process
+from tests.processes import ROOT, Crowd, Process
 
 POSTS, FAST_POSTS = 1_000_000, 10_000
 # Starts of each kind for a repetition: twenty pairs, the least of which the median stands still.
 STARTS = 4
-# All of others' modules that ours import by name before it is ready. A test starts a selchat and
-# looks whether it needs each of them.
-NEEDED = (
-    "argparse", "base64", "binascii", "collections", "contextlib", "dataclasses", "datetime",
-    "errno", "fcntl", "functools", "gc", "hashlib", "heapq", "hmac", "importlib.util", "ipaddress",
-    "itertools", "json", "os", "pathlib", "random", "re", "secrets", "select", "selectors",
-    "signal", "socket", "sqlite3", "ssl", "struct", "sys", "termios", "time", "types", "typing",
-    "unicodedata", "urllib.parse", "zlib",
-    "cryptography.exceptions", "cryptography.hazmat.primitives.asymmetric.ed25519",
-)  # fmt: skip
-BARE = f"import {', '.join(NEEDED)}; print('ready', flush=True)"
+# Run with the arguments of selchat: when it is ready, it tells of all modules that can be imported
+# by the name under which they are there, and ends.
+LOOK = """
+import os, sys, output, selchat
+def ready(*_):
+    specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
+    print(*(name for name, spec in specs.items() if spec and spec.origin and spec.name == name))
+    sys.stdout.flush()
+    os._exit(0)
+output.JsonOutput.ready = ready
+selchat.main(sys.argv[1:])
+"""
+# What some installations of Python import at each start, and can't be imported by hand.
+ONLY_HERE = {"__main__", "sitecustomize", "usercustomize"}
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
@@ -51,7 +54,8 @@ def measure(plan: Plan) -> Iterator[Figure]:
             starts.one_of_each()
     big = f"{posts:,} posts"
     taken = {what: tuple(seconds) for what, seconds in starts.taken.items()}
-    yield Figure("f", "imports alone", "bare", "s", taken["imports"])
+    note = f"{len(starts.needed)} modules"
+    yield Figure("f", "imports alone", "bare", "s", taken["imports"], note)
     for journal in ("empty", "big"):
         held = big if journal == "big" else "an empty journal"
         yield Figure("f", f"start to ready, {held}", "selchat", "s", taken[f"ready {journal}"])
@@ -80,6 +84,7 @@ class _Starts:
             self._peers[journal] = peer.wait_ready()
             self._first_line(journal, "the first start of all")
         self.taken.clear()
+        self.needed = needed_modules(crowd, "empty")
 
     def one_of_each(self) -> None:
         self._imports()
@@ -90,7 +95,7 @@ class _Starts:
 
     def _imports(self) -> None:
         began = time.perf_counter()
-        bare = self._crowd.start(command=[sys.executable, "-c", BARE], stdin=DEVNULL)
+        bare = self._crowd.start(command=importing(self.needed), stdin=DEVNULL)
         self._crowd.wait(lambda: bare.stdout, "all is imported")
         self.taken["imports"].append(time.perf_counter() - began)
         self._forget(bare)
@@ -123,15 +128,23 @@ class _Starts:
         self._crowd.processes.remove(process)
 
 
-def modules_of_a_start(crowd: Crowd, data: str) -> set[str]:
-    """All that a selchat imports until it is ready, and ends."""
+def needed_modules(crowd: Crowd, data: str) -> list[str]:
+    """All of others' modules that are there when a selchat is ready, in the order in which they
+    came."""
     process = crowd.start(
         *("--json", "--data", crowd.folder / data, "0", "0", "user"),
-        command=[sys.executable, "-X", "importtime", str(SELCHAT)],
-    ).wait_ready()
-    process.popen.terminate()
-    process.wait_end()
-    return set(re.findall(r"\| +([\w.]+)$", process.stderr.decode(), re.MULTILINE))
+        command=[sys.executable, "-c", LOOK],
+        environment={"PYTHONPATH": str(ROOT)},
+    )
+    assert process.wait_end() == 0, process.stderr.decode()
+    ours = {path.stem for path in ROOT.glob("*.py")}
+    there = process.stdout.decode().split()
+    return [name for name in there if name not in ours | ONLY_HERE]
+
+
+def importing(modules: list[str]) -> list[str]:
+    """A command that does nothing else, and says when it is done."""
+    return [sys.executable, "-c", f"import {', '.join(modules)}; print('ready', flush=True)"]
 
 
 if __name__ == "__main__":
