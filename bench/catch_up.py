@@ -14,6 +14,7 @@ Lives here: the source, the newcomer, what is measured. Never here: how entries 
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import tempfile
@@ -114,8 +115,8 @@ def newcomer_takes(
     newcomer.signal(signal.SIGKILL)
     newcomer.wait_end()
     check_lines(newcomer.stdout, posts)
-    check_journal(crowd.folder / f"newcomer-{repetition}" / "journal.db", posts)
-    newcomer.stdout.clear()
+    check_journal(crowd.folder / f"newcomer-{repetition}" / "journal.db", posts, said_before + 1)
+    _forget(crowd, newcomer, f"newcomer-{repetition}")
     return shown_s, durable_s
 
 
@@ -135,11 +136,14 @@ def check_lines(stdout: bytes | bytearray, posts: int) -> None:
         assert shown == b"%08d" % number, f"line {number} is post {shown!r}"
 
 
-def check_journal(path: Path, posts: int) -> None:
-    """Raises AssertionError unless it holds all, with each author's name."""
+def check_journal(path: Path, posts: int, said: int) -> None:
+    """Raises AssertionError unless it holds all, and what the source has said itself; and of each
+    author the name."""
     journal = Journal(path, _verify)
     try:
-        assert journal.placed_count >= posts + past.AUTHORS, "the journal lacks entries"
+        entries = posts + past.AUTHORS + said + 1
+        held = journal.placed_count
+        assert held == entries, f"a journal of {held} entries, and not {entries}"
     finally:
         journal.close(sealed=False)
 
@@ -164,8 +168,15 @@ def _bare_takes(crowd: Crowd, posts: int, entries: Path, repetition: int) -> flo
     assert bare.wait_end() == 0, bare.stderr.decode()
     entries_bytes = (posts + past.AUTHORS) * (past.TEXT_BYTES + 1)  # it knows no kinds of entries
     assert len(bare.stdout) == entries_bytes, f"{len(bare.stdout)} bytes of the bare copy"
-    bare.stdout.clear()
+    _forget(crowd, bare, f"bare-{repetition}")
     return seconds
+
+
+def _forget(crowd: Crowd, process: Process, data: str) -> None:
+    """A million posts are half a gigabyte each time."""
+    process.close()
+    crowd.processes.remove(process)
+    shutil.rmtree(crowd.folder / data)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,13 @@ LINKS, FAST_LINKS = (0, 100, 500, 1000), (0, 50)
 NODES, FAST_NODES = 33, 5
 # Memory hardly differs from one run to the next: the spread shows it.
 REPETITIONS = 2
-SETTLE_S = 2.0  # until nobody tells anybody any more whom it is linked to
+SETTLE_S, FAST_SETTLE_S = 2.0, 0.5  # until nobody tells anybody any more whom it is linked to
+REST_S, FAST_REST_S = PING_S, 1.0  # a round of heartbeats; a part of one shows that it runs
 BARE_SETTLE_S = 0.2  # there nobody tells anybody anything
 PATIENCE_S = 60.0  # for five hundred handshakes
 MODULE = (sys.executable, "-m")
+
+Start = Callable[[Crowd, str], tuple[Process, int]]  # who holds links, and on which port
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,19 @@ def measure(plan: Plan) -> Iterator[Figure]:
     yield from _nodes(plan)
 
 
+def settle_s(plan: Plan) -> float:
+    return FAST_SETTLE_S if plan.fast else SETTLE_S
+
+
+def rest_s(plan: Plan) -> float:
+    return FAST_REST_S if plan.fast else REST_S
+
+
 # ---------------------------------------------------------------- many links
 
 
 def _links(plan: Plan) -> Iterator[Figure]:
-    holders: dict[str, Callable[[Crowd, str], tuple[Process, int]]] = {
+    holders: dict[str, Start] = {
         "selchat": _start_selchat,
         "bare": _start_bare,
     }
@@ -90,7 +101,7 @@ def _links(plan: Plan) -> Iterator[Figure]:
     sizes = FAST_LINKS if plan.fast else LINKS
     kib_a_link: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
-        repetitions = min(plan.repetitions, REPETITIONS)
+        repetitions = 1 if plan.fast else min(plan.repetitions, REPETITIONS)
         for repetition in range(repetitions):
             for who, start in holders.items():
                 plan.say(f"idle links of {who}: {repetition + 1} of {repetitions}")
@@ -99,27 +110,28 @@ def _links(plan: Plan) -> Iterator[Figure]:
                 points = {}
                 for links in sizes:  # the first is without links
                     _open_links(crowd, ends, links)
-                    crowd.wait_s(SETTLE_S if who == "selchat" else BARE_SETTLE_S)
+                    crowd.wait_s(settle_s(plan) if who == "selchat" else BARE_SETTLE_S)
                     points[links] = float(memory_of(holder).private)
                     if who == "selchat" and links and not repetition:
-                        yield from _rest(crowd, holder, links)
+                        yield from _rest(crowd, holder, links, rest_s(plan))
                 kib_a_link[who].append(slope(points))
                 _end(crowd, ends, holder)
     for who, values in kib_a_link.items():
         yield Figure("c", f"a link, of up to {sizes[-1]:,}", who, "KiB", tuple(values), "private")
 
 
-def _rest(crowd: Crowd, node: Process, links: int) -> Iterator[Figure]:
-    """What a node costs that has so many links, for a whole round of heartbeats."""
+def _rest(crowd: Crowd, node: Process, links: int, seconds: float) -> Iterator[Figure]:
+    """What a node costs that has so many links, while nobody says anything."""
     cpu_s, sleeps = node.cpu_s(), node.sleeps()
-    crowd.wait_s(PING_S)
+    crowd.wait_s(seconds)
     cpu_s, sleeps = node.cpu_s() - cpu_s, node.sleeps() - sleeps
     resident = memory_of(node).resident / 1024
     what = f"{links:,} idle links"
     yield Figure("c", f"{what}, resident", "selchat", "MiB", (resident,))
-    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (1000 * cpu_s / PING_S,))
-    yield Figure("c", f"{what}, CPU a heartbeat", "selchat", "us", (1e6 * cpu_s / links,))
-    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (sleeps / PING_S,))
+    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (1000 * cpu_s / seconds,))
+    heartbeats = links * seconds / PING_S
+    yield Figure("c", f"{what}, CPU a heartbeat", "selchat", "us", (1e6 * cpu_s / heartbeats,))
+    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (sleeps / seconds,))
 
 
 def _start_selchat(crowd: Crowd, name: str) -> tuple[Process, int]:
@@ -187,14 +199,15 @@ def _nodes(plan: Plan) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
         nodes = start_nodes(crowd, count)
         wait_full(crowd, nodes, min(count - 1, MAX_LINKS))
-        crowd.wait_s(SETTLE_S)
+        crowd.wait_s(settle_s(plan))
         before = [(node.cpu_s(), node.sleeps()) for node in nodes]
-        crowd.wait_s(PING_S)
+        seconds = rest_s(plan)
+        crowd.wait_s(seconds)
         after = [(node.cpu_s(), node.sleeps()) for node in nodes]
         memory = [memory_of(node) for node in nodes]
         links = sum(len(node.linked()) for node in nodes) / count
-    cpu_ms = [1000 * (then[0] - now[0]) / PING_S for now, then in zip(before, after, strict=True)]
-    wakes = [(then[1] - now[1]) / PING_S for now, then in zip(before, after, strict=True)]
+    cpu_ms = [1000 * (now[0] - then[0]) / seconds for then, now in zip(before, after, strict=True)]
+    wakes = [(now[1] - then[1]) / seconds for then, now in zip(before, after, strict=True)]
     note = f"one value for each node; {links:.0f} links each"
     for what, unit, values in (
         ("resident", "MiB", [each.resident / 1024 for each in memory]),

@@ -224,7 +224,7 @@ def _costs(traffic: Traffic, lines: int) -> dict[str, dict[str, float]]:
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    repetitions = min(plan.repetitions, REPETITIONS)
+    repetitions = 1 if plan.fast else min(plan.repetitions, REPETITIONS)
     traffics: tuple[tuple[str, Traffic, int], ...] = (
         ("in a burst", _one_burst, FAST_LINES if plan.fast else LINES),
         ("alone", _lone_lines, FAST_LONE_LINES if plan.fast else LONE_LINES),

@@ -28,7 +28,7 @@ from tests.processes import ROOT, Crowd, Process
 
 POSTS, FAST_POSTS = 1_000_000, 10_000
 # Starts of each kind for a repetition: twenty pairs, the least of which the median stands still.
-STARTS = 4
+STARTS, FAST_STARTS = 4, 1
 # Run with the arguments of selchat: when it is ready, it tells of all modules that can be imported
 # by the name under which they are there, and ends.
 LOOK = """
@@ -49,8 +49,9 @@ def measure(plan: Plan) -> Iterator[Figure]:
     posts = FAST_POSTS if plan.fast else POSTS
     with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
         starts = _Starts(crowd, posts, plan)
-        plan.say(f"start: {plan.repetitions * STARTS} of each kind")
-        for _ in range(plan.repetitions * STARTS):
+        count = plan.repetitions * (FAST_STARTS if plan.fast else STARTS)
+        plan.say(f"starts: {count} of each kind")
+        for _ in range(count):
             starts.one_of_each()
     big = f"{posts:,} posts"
     taken = {what: tuple(seconds) for what, seconds in starts.taken.items()}
