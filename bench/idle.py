@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression
 from subprocess import DEVNULL
+from typing import NamedTuple
 
 from bench.alone import main
 from bench.figures import Figure, Plan
@@ -39,7 +40,7 @@ REPETITIONS = 2
 SETTLE_S, FAST_SETTLE_S = 2.0, 0.5  # until nobody tells anybody any more whom it is linked to
 REST_S, FAST_REST_S = PING_S, 1.0  # a round of heartbeats; a part of one shows that it runs
 BARE_SETTLE_S = 0.2  # there nobody tells anybody anything
-PATIENCE_S = 60.0  # for five hundred handshakes
+PATIENCE_S = 120.0  # for five hundred handshakes, and keys, on a machine that is busy
 MODULE = (sys.executable, "-m")
 
 Start = Callable[[Crowd, str], tuple[Process, int]]  # who holds links, and on which port
@@ -100,6 +101,7 @@ def _links(plan: Plan) -> Iterator[Figure]:
         plan.say("no ncat here: idle links without it")
     sizes = FAST_LINKS if plan.fast else LINKS
     kib_a_link: dict[str, list[float]] = defaultdict(list)
+    heartbeat_us: dict[int, float] = {}  # by the number of links
     with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
         repetitions = 1 if plan.fast else min(plan.repetitions, REPETITIONS)
         for repetition in range(repetitions):
@@ -113,25 +115,43 @@ def _links(plan: Plan) -> Iterator[Figure]:
                     crowd.wait_s(settle_s(plan) if who == "selchat" else BARE_SETTLE_S)
                     points[links] = float(memory_of(holder).private)
                     if who == "selchat" and links and not repetition:
-                        yield from _rest(crowd, holder, links, rest_s(plan))
+                        rest = _rest(crowd, holder, rest_s(plan))
+                        heartbeat_us[links] = rest.cpu_us / (links * rest.seconds / PING_S)
+                        yield from _rest_figures(f"{links:,} idle links", rest)
                 kib_a_link[who].append(slope(points))
                 _end(crowd, ends, holder)
     for who, values in kib_a_link.items():
         yield Figure("c", f"a link, of up to {sizes[-1]:,}", who, "KiB", tuple(values), "private")
+    least, most = min(heartbeat_us), max(heartbeat_us)
+    for links, cost_us in heartbeat_us.items():
+        yield Figure("c", f"{links:,} idle links, CPU a heartbeat", "selchat", "us", (cost_us,))
+    if least < most:
+        ratio = heartbeat_us[most] / heartbeat_us[least]
+        what = f"CPU a heartbeat, {most:,} : {least:,} links"
+        yield Figure("c", what, "selchat", "times", (ratio,))
 
 
-def _rest(crowd: Crowd, node: Process, links: int, seconds: float) -> Iterator[Figure]:
-    """What a node costs that has so many links, while nobody says anything."""
+class _Rest(NamedTuple):
+    """What a node has needed while nobody said anything."""
+
+    seconds: float
+    cpu_us: float
+    wakes: int
+    memory: Memory
+
+
+def _rest(crowd: Crowd, node: Process, seconds: float) -> _Rest:
     cpu_s, sleeps = node.cpu_s(), node.sleeps()
     crowd.wait_s(seconds)
-    cpu_s, sleeps = node.cpu_s() - cpu_s, node.sleeps() - sleeps
-    resident = memory_of(node).resident / 1024
-    what = f"{links:,} idle links"
-    yield Figure("c", f"{what}, resident", "selchat", "MiB", (resident,))
-    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (1000 * cpu_s / seconds,))
-    heartbeats = links * seconds / PING_S
-    yield Figure("c", f"{what}, CPU a heartbeat", "selchat", "us", (1e6 * cpu_s / heartbeats,))
-    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (sleeps / seconds,))
+    cpu_us, wakes = 1e6 * (node.cpu_s() - cpu_s), node.sleeps() - sleeps
+    return _Rest(seconds, cpu_us, wakes, memory_of(node))
+
+
+def _rest_figures(what: str, rest: _Rest) -> Iterator[Figure]:
+    cpu_ms = rest.cpu_us / 1000 / rest.seconds
+    yield Figure("c", f"{what}, resident", "selchat", "MiB", (rest.memory.resident / 1024,))
+    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (cpu_ms,))
+    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (rest.wakes / rest.seconds,))
 
 
 def _start_selchat(crowd: Crowd, name: str) -> tuple[Process, int]:
