@@ -1,6 +1,6 @@
 """One scenario by itself: `python -m bench.NAME [--fast] [--repetitions N]`.
 
-Lives here: the command line of a scenario, and its figures as lines. Never here: what it measures.
+Lives here: the command line of a scenario. Never here: what it measures.
 """
 
 from __future__ import annotations
@@ -9,22 +9,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
+from bench import report
 from bench.figures import Figure, Plan
 
 # Five are the least of which a median tells something; three show that it runs.
 REPETITIONS, FAST_REPETITIONS = 5, 3
 
 
-def line_of(figure: Figure) -> str:
-    """A figure, as a person reads it."""
-    spread = f" (spread {figure.spread:.0%} of {len(figure.values)})" if figure.values[1:] else ""
-    note = f"  [{figure.note}]" if figure.note else ""
-    said = f"{figure.measure}  {figure.what}, {figure.who}: "
-    return f"{said}{figure.median:,.4g} {figure.unit}{spread}{note}"
-
-
 def _lines_of(figures: Iterator[Figure]) -> Iterator[str]:
-    return map(line_of, figures)
+    return map(report.line_of, figures)
 
 
 def main(

@@ -40,16 +40,6 @@ def crowd(tmp_path: Path) -> Iterator[Crowd]:
         yield crowd
 
 
-# ---------------------------------------------------------------- figures
-
-
-def test_a_figure_is_told_in_a_line_with_its_spread_and_its_note() -> None:
-    one = Figure("e", "10 posts", "selchat", "posts/s", (1000.0,))
-    assert alone.line_of(one) == "e  10 posts, selchat: 1,000 posts/s"
-    many = Figure("e", "10 posts", "selchat", "posts/s", (900.0, 1000.0, 1100.0), "singly")
-    assert alone.line_of(many) == "e  10 posts, selchat: 1,000 posts/s (spread 20% of 3)  [singly]"
-
-
 # ---------------------------------------------------------------- the past
 
 
@@ -283,7 +273,7 @@ def test_a_scenario_alone_prints_its_figures(
     monkeypatch.setattr(sys, "argv", ["bench", "--repetitions", "7"])
     assert alone.main(measure) == 1
     said = capsys.readouterr()
-    assert said.out == "x  runs, selchat: 3 times\nx  runs, selchat: 7 times\n"
+    assert said.out == "runs, selchat: 3 times\nruns, selchat: 7 times\n"
     assert said.err == "failed: the other one\n"
 
 
