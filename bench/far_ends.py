@@ -5,7 +5,9 @@
 Each line of standard input is a number: so many links there are to be, from then on. When they are
 up, the number is printed. They call a selchat, as so many members with keys of their own (kept in
 FOLDER), who say what members of a large room say: a hello, that they have nothing, whom they are
-linked to. Then they answer heartbeats, and that is all. Or they call anybody who speaks TLS, with
+linked to. When all are there, each says once that it lives, at some moment of SPREAD_S: as if they
+had come at different times, for a node asks after each that has said nothing for a while. Then they
+answer heartbeats, and that is all. Or they call anybody who speaks TLS, with
 one certificate, and say nothing.
 
 Lives here: callers. Never here: whom they call, what is measured.
@@ -18,8 +20,10 @@ import resource
 import socket
 import ssl
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import identity
 import net
@@ -30,6 +34,7 @@ from protocol import Have, Hello, Peer, Peers, Ping, Pong
 
 # Handshakes at once: fewer than a selchat has room for (MAX_OPENING).
 AT_ONCE = 32
+SPREAD_S = 1.5
 DESCRIPTORS = 4096  # for a thousand links, and more than enough
 
 
@@ -39,29 +44,36 @@ class Members:
     def __init__(self, port: int, folder: Path) -> None:
         self._port, self._folder = port, folder
         self._loop = net.Loop()
-        self._opening = 0
+        self._random = Random(1)
+        self._connections: list[net.Connection] = []
         self._members: list[bytes] = []
-        self.up = 0
+        self._due: deque[tuple[float, int]] = deque()  # when which of them says that it lives
+        self._opening = self._up = self._wanted = 0
 
     def run(self) -> None:
-        self.wanted = 0
         waiting = bytearray()
 
         def asked(_: int) -> None:
             data = os.read(0, 64)
             waiting.extend(data)
             while (end := waiting.find(b"\n")) >= 0:
-                self.wanted = int(waiting[:end])
+                self._wanted = int(waiting[:end])
                 del waiting[: end + 1]
                 self._open()
             if not data:
                 self._loop.stop()
 
         self._loop.watch(0, net.READ, asked)
-        self._loop.run(lambda: None, lambda: None, lambda: None)
+        self._loop.run(lambda: self._due[0][0] if self._due else None, self._live, lambda: None)
+
+    def _live(self) -> None:
+        while self._due and self._due[0][0] <= self._loop.now():
+            connection = self._connections[self._due.popleft()[1]]
+            connection.link.send(Ping())
+            connection.flush()
 
     def _open(self) -> None:
-        while self._opening < AT_ONCE and self.up + self._opening < self.wanted:
+        while self._opening < AT_ONCE and self._up + self._opening < self._wanted:
             self._call(len(self._members))
             self._opening += 1
 
@@ -81,7 +93,8 @@ class Members:
             connection.flush()
 
         link = Link(gate, dialed=True)
-        net.Connection.dial(self._loop, ("127.0.0.1", self._port), link, heard)
+        address = ("127.0.0.1", self._port)
+        self._connections.append(net.Connection.dial(self._loop, address, link, heard))
 
     def _answer(self, link: Link, number: int, message: object) -> None:
         if isinstance(message, Secured):
@@ -90,9 +103,12 @@ class Members:
             link.send(Have(()))
             linked = self._members[-MAX_LINKS:]
             link.send(Peers(tuple(Peer(member, "", 0) for member in linked)))
-            self.up, self._opening = self.up + 1, self._opening - 1
-            if self.up == self.wanted:
-                print(self.up, flush=True)
+            self._up, self._opening = self._up + 1, self._opening - 1
+            if self._up == self._wanted:
+                print(self._up, flush=True)
+                end = self._loop.now() + SPREAD_S
+                when = (end - self._random.uniform(0, SPREAD_S) for _ in self._connections)
+                self._due = deque(sorted(zip(when, range(self._up), strict=True)))
             self._open()
         elif isinstance(message, Ping):
             link.send(Pong())
