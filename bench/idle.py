@@ -79,59 +79,18 @@ def measure(plan: Plan) -> Iterator[Figure]:
     yield from _nodes(plan)
 
 
-def settle_s(plan: Plan) -> float:
+def _settle_s(plan: Plan) -> float:
     return FAST_SETTLE_S if plan.fast else SETTLE_S
 
 
-def rest_s(plan: Plan) -> float:
+def _rest_s(plan: Plan) -> float:
     return FAST_REST_S if plan.fast else REST_S
 
 
 # ---------------------------------------------------------------- many links
 
 
-def _links(plan: Plan) -> Iterator[Figure]:
-    holders: dict[str, Start] = {
-        "selchat": _start_selchat,
-        "bare": _start_bare,
-    }
-    if shutil.which("ncat"):
-        holders["ncat --ssl --broker"] = _start_ncat
-    else:
-        plan.say("no ncat here: idle links without it")
-    sizes = FAST_LINKS if plan.fast else LINKS
-    kib_a_link: dict[str, list[float]] = defaultdict(list)
-    heartbeat_us: dict[int, float] = {}  # by the number of links
-    with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
-        repetitions = 1 if plan.fast else min(plan.repetitions, REPETITIONS)
-        for repetition in range(repetitions):
-            for who, start in holders.items():
-                plan.say(f"idle links of {who}: {repetition + 1} of {repetitions}")
-                holder, port = start(crowd, f"{who[:4]}-{repetition}")
-                ends = _start_far_ends(crowd, "selchat" if who == "selchat" else "tls", port)
-                points = {}
-                for links in sizes:  # the first is without links
-                    _open_links(crowd, ends, links)
-                    crowd.wait_s(settle_s(plan) if who == "selchat" else BARE_SETTLE_S)
-                    points[links] = float(memory_of(holder).private)
-                    if who == "selchat" and links and not repetition:
-                        rest = _rest(crowd, holder, rest_s(plan))
-                        heartbeat_us[links] = rest.cpu_us / (links * rest.seconds / PING_S)
-                        yield from _rest_figures(f"{links:,} idle links", rest)
-                kib_a_link[who].append(slope(points))
-                _end(crowd, ends, holder)
-    for who, values in kib_a_link.items():
-        yield Figure("c", f"a link, of up to {sizes[-1]:,}", who, "KiB", tuple(values), "private")
-    least, most = min(heartbeat_us), max(heartbeat_us)
-    for links, cost_us in heartbeat_us.items():
-        yield Figure("c", f"{links:,} idle links, CPU a heartbeat", "selchat", "us", (cost_us,))
-    if least < most:
-        ratio = heartbeat_us[most] / heartbeat_us[least]
-        what = f"CPU a heartbeat, {most:,} : {least:,} links"
-        yield Figure("c", what, "selchat", "times", (ratio,))
-
-
-class _Rest(NamedTuple):
+class Rest(NamedTuple):
     """What a node has needed while nobody said anything."""
 
     seconds: float
@@ -140,18 +99,82 @@ class _Rest(NamedTuple):
     memory: Memory
 
 
-def _rest(crowd: Crowd, node: Process, seconds: float) -> _Rest:
+def _links(plan: Plan) -> Iterator[Figure]:
+    repetitions = 1 if plan.fast else min(plan.repetitions, REPETITIONS)
+    kib_a_link: dict[str, list[float]] = defaultdict(list)
+    rests: dict[int, Rest] = {}  # of selchat, by the number of links
+    with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
+        for repetition in range(repetitions):
+            for who, start in _holders(plan).items():
+                plan.say(f"idle links of {who}: {repetition + 1} of {repetitions}")
+                is_ours = who == "selchat"
+                holder, port = start(crowd, f"{who[:4]}-{repetition}")
+                ends = _start_far_ends(crowd, "selchat" if is_ours else "tls", port)
+                settle_s = _settle_s(plan) if is_ours else BARE_SETTLE_S
+                looked = rests if is_ours and not repetition else None
+                points = _grow(crowd, holder, ends, settle_s, plan, looked)
+                kib_a_link[who].append(slope(points))
+                _end(crowd, ends, holder)
+    for who, values in kib_a_link.items():
+        most = (FAST_LINKS if plan.fast else LINKS)[-1]
+        yield Figure("c", f"a link, of up to {most:,}", who, "KiB", tuple(values), "private")
+    yield from rest_figures(rests)
+
+
+def _holders(plan: Plan) -> dict[str, Start]:
+    holders: dict[str, Start] = {"selchat": _start_selchat, "bare": _start_bare}
+    if shutil.which("ncat"):
+        holders["ncat --ssl --broker"] = _start_ncat
+    else:
+        plan.say("no ncat here: idle links without it")
+    return holders
+
+
+def _grow(
+    crowd: Crowd,
+    holder: Process,
+    ends: Process,
+    settle_s: float,
+    plan: Plan,
+    rests: dict[int, Rest] | None,
+) -> dict[int, float]:
+    """Its memory, KiB, by the number of links. `rests`: where to keep what it needs at rest."""
+    points = {}
+    for links in FAST_LINKS if plan.fast else LINKS:  # first without any
+        _open_links(crowd, ends, links)
+        crowd.wait_s(settle_s)
+        points[links] = float(memory_of(holder).private)
+        if rests is not None and links:
+            rests[links] = _rest(crowd, holder, _rest_s(plan))
+    return points
+
+
+def _rest(crowd: Crowd, node: Process, seconds: float) -> Rest:
     cpu_s, sleeps = node.cpu_s(), node.sleeps()
     crowd.wait_s(seconds)
     cpu_us, wakes = 1e6 * (node.cpu_s() - cpu_s), node.sleeps() - sleeps
-    return _Rest(seconds, cpu_us, wakes, memory_of(node))
+    return Rest(seconds, cpu_us, wakes, memory_of(node))
 
 
-def _rest_figures(what: str, rest: _Rest) -> Iterator[Figure]:
-    cpu_ms = rest.cpu_us / 1000 / rest.seconds
-    yield Figure("c", f"{what}, resident", "selchat", "MiB", (rest.memory.resident / 1024,))
-    yield Figure("c", f"{what}, CPU", "selchat", "ms a second", (cpu_ms,))
-    yield Figure("c", f"{what}, wake-ups", "selchat", "a second", (rest.wakes / rest.seconds,))
+def rest_figures(rests: dict[int, Rest]) -> Iterator[Figure]:
+    """`rests`: by the number of links."""
+    for links, rest in rests.items():
+        for what, unit, value in (
+            ("resident", "MiB", rest.memory.resident / 1024),
+            ("CPU", "ms a second", rest.cpu_us / 1000 / rest.seconds),
+            ("wake-ups", "a second", rest.wakes / rest.seconds),
+        ):
+            yield Figure("c", f"{links:,} idle links, {what}", "selchat", unit, (value,))
+    # Where a whole round was looked at each link has had one.
+    costs_us = {
+        links: rest.cpu_us / links for links, rest in rests.items() if rest.seconds == REST_S
+    }
+    for links, cost_us in costs_us.items():
+        yield Figure("c", f"{links:,} idle links, CPU a heartbeat", "selchat", "us", (cost_us,))
+    if costs_us:
+        least, most = min(costs_us), max(costs_us)
+        what = f"CPU a heartbeat, {most:,} : {least:,} links"
+        yield Figure("c", what, "selchat", "times", (costs_us[most] / costs_us[least],))
 
 
 def _start_selchat(crowd: Crowd, name: str) -> tuple[Process, int]:
@@ -219,9 +242,9 @@ def _nodes(plan: Plan) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, Crowd(Path(folder)) as crowd:
         nodes = start_nodes(crowd, count)
         wait_full(crowd, nodes, min(count - 1, MAX_LINKS))
-        crowd.wait_s(settle_s(plan))
+        crowd.wait_s(_settle_s(plan))
         before = [(node.cpu_s(), node.sleeps()) for node in nodes]
-        seconds = rest_s(plan)
+        seconds = _rest_s(plan)
         crowd.wait_s(seconds)
         after = [(node.cpu_s(), node.sleeps()) for node in nodes]
         memory = [memory_of(node) for node in nodes]

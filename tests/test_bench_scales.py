@@ -148,6 +148,22 @@ def test_what_a_link_needs_is_how_much_more_each_costs() -> None:
     assert idle.slope({0: 30_000.0, 100: 32_000.0, 1000: 50_000.0}) == pytest.approx(20.0)
 
 
+def test_what_a_heartbeat_costs_is_compared_with_few_and_with_many_links() -> None:
+    memory = idle.Memory(2048, 1024, 1024)
+    rests = {
+        links: idle.Rest(idle.REST_S, cpu_us, links, memory)
+        for links, cpu_us in ((100, 20_000.0), (1000, 500_000.0))
+    }
+    told = {figure.what: figure.values for figure in idle.rest_figures(rests)}
+    assert told["100 idle links, resident"] == (2.0,)
+    assert told["100 idle links, CPU"] == (4.0,)
+    assert told["1,000 idle links, wake-ups"] == (200.0,)
+    assert told["100 idle links, CPU a heartbeat"] == (200.0,)
+    assert told["CPU a heartbeat, 1,000 : 100 links"] == (2.5,)
+    part = {100: idle.Rest(1.0, 9.0, 9, memory)}
+    assert not any("heartbeat" in figure.what for figure in idle.rest_figures(part))
+
+
 @pytest.mark.parametrize(
     ("begin", "kind"), [(idle._start_selchat, "selchat"), (idle._start_bare, "tls")]
 )
