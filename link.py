@@ -32,8 +32,8 @@ TURN_BYTES = 16 * 1024
 TURN_MESSAGES = 32
 # What the kernel may hold, each way. Its default is 4 MB a link on loopback; this carries a
 # burst, and a link to the other side of the world with 128 KiB in flight.
-BUFFER_BYTES = 128 * 1024
-HIGH_WATER_BYTES = 64 * 1024
+BUFFER_BYTES = 96 * 1024
+HIGH_WATER_BYTES = 48 * 1024
 # Half a megabyte for a link, less what the kernel may hold of it: high water, one run, and
 # room for what else a turn may say (a frontier or a proof, answers).
 MAX_QUEUED_BYTES = 512 * 1024 - 2 * BUFFER_BYTES

@@ -282,7 +282,7 @@ def test_who_is_there_and_reads_nothing_for_an_hour_costs_others_half_a_megabyte
     posts: tuple[str, ...], pause_s: float, later_pause_s: float
 ) -> None:
     """A minute of much, and the rest of the hour less often: it is long enough, and what is
-    held after a minute of much is held after ten seconds of it."""
+    held after a minute of much is held after twenty seconds of it."""
     calm, still = list[float](), list[float]()
     for delays in (calm, still):
         room = started(1, 4)
@@ -290,9 +290,9 @@ def test_who_is_there_and_reads_nothing_for_an_hour_costs_others_half_a_megabyte
         talk = Talk(others, reader)
         if delays is still:
             stand_still(reader, HOUR_S + 1.0)
-        soon = talk.go_on(10.0, pause_s, *posts)
+        soon = talk.go_on(20.0, pause_s, *posts)
         held = max(
-            talk.go_on(50.0, pause_s, *posts), talk.go_on(HOUR_S - 60, later_pause_s, *posts)
+            talk.go_on(40.0, pause_s, *posts), talk.go_on(HOUR_S - 60, later_pause_s, *posts)
         )
         delays += talk.delays
         assert not talk.links, "what is there is linked"
