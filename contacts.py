@@ -73,14 +73,17 @@ MAX_NAMED_DIALS = 128
 # millisecond, and one that is refused at once is no longer under way.
 DIALS_AT_ONCE = 8
 DIALS_WITHIN_S = 0.01
-# Dials to what was only heard of, until somebody is found: four times the links that are wanted, so
+# Dials to what was only heard of, until somebody is found: twice the links that are wanted, so
 # that an honest room has no use for more; and as rarely as nobody minds to be called.
 RUMOURS = 64
 RUMOUR_S = 1.0
 # Who told of an address: more peers than so many make it no surer, nor dialed sooner.
 MAX_TELLERS = 4
+# Where a peer has found who calls us, others hear of it, and our own proof may wait so long at
+# most: 32 nodes that come together had 992 dials to do at once, and have 650.
+PROOF_S = 10.0
 # Peers of whom is known when it was their turn: more than there are links.
-MAX_TURNS = 64
+MAX_TURNS = 128
 # How often a node with enough links tries another: parted halves of a room hear of each other
 # again within seconds, as each of their members tries one, and a room at rest stays quiet.
 EXPLORE_S = 60.0
@@ -221,10 +224,15 @@ class Contacts:
     def called_from(self, address: Address, member: bytes, now: float, apart_s: float) -> None:
         """`member` called, and says that it listens there. The others may be about to prove
         that at the same moment: so a random while apart."""
+        known = self.known.get(address)
+        is_told = known is not None and known.vouched and known.member == member
         learnt = self._may_learn(address, address)
         contact = self._learn(address, "link", member) if learnt else None
         if contact is not None:
-            self._want(contact, now + self._random.uniform(0.0, apart_s))
+            if is_told:
+                self._drop(contact)  # it was about to be dialed for a link, and that is there
+            wait_s = self._random.uniform(0.0, PROOF_S if is_told else apart_s)
+            self._want(contact, now + wait_s)
             self.dial(now)
 
     def looked_up(
@@ -500,7 +508,10 @@ class Contacts:
         missing = self._max_links - len(self._members)
         if missing > 0:
             begun = (*self._dialing.values(), *self._due(now + HEARSAY_S))
-            missing -= sum(contact.vouched and not contact.failures for contact in begun)
+            missing -= sum(
+                each.vouched and not (each.failures or each.member in self._members)
+                for each in begun
+            )
         return missing
 
     def _pick(self, count: int) -> list[Contact]:

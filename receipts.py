@@ -45,7 +45,7 @@ MAX_RECEIPTS = 1024
 MAX_OWN_LOGS = 4096
 # Members whose receipts one link is told: twice as many as there are in a small room. The last
 # one of each is remembered.
-MAX_PASSED = 32
+MAX_PASSED = 64
 NEVER = float("inf")
 
 

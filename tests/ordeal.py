@@ -611,7 +611,7 @@ class Ordeal:
         room.check()
         settled = partial(invariants.nobody_is_left_to_dial, room)
         assert room.run_until(settled, PEACE_S), "somebody is dialed without end"
-        room.run(invariants.REST_S)  # the others are told of what was found
+        room.run(contacts.PROOF_S + invariants.REST_S)  # others are told of what was found
         invariants.silence(room, QUIET_S)
         invariants.talk_is_live(room)
         if self.faults["lie about addresses"]:

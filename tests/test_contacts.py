@@ -248,6 +248,28 @@ def test_who_is_found_at_a_second_address_is_told_of_where_the_link_is() -> None
     assert book.where([ZOE]) == {ZOE: ZOE_AT}
 
 
+def test_who_calls_from_where_a_peer_has_found_it_is_called_back_some_time_later() -> None:
+    book = Book(max_links=9)
+    book.hear([(ZOE_AT, ZOE, 1.0), (BOB_AT, BOB, 1.0)], ANN_AT, ANN, 0.0)
+    for address, member in ((ZOE_AT, ZOE), (BOB_AT, TELLER), (("10.0.0.4", 5000), OTHER)):
+        book.members[member] = object()
+        book.called_from(address, member, 0.5, 0.0)
+        book.dial(0.5)
+    assert book.dialed() == [BOB_AT, ("10.0.0.4", 5000)], "where nobody was found, or another one"
+    book.dial(1.5)
+    assert book.dialed() == [], "it was to be dialed for a link, and that is there"
+    book.dial(0.5 + contacts.PROOF_S)
+    assert book.dialed() == [ZOE_AT]
+
+
+def test_who_is_linked_and_yet_to_be_called_back_takes_no_link_from_others() -> None:
+    book = Book(max_links=2)
+    book.hear([(ZOE_AT, ZOE, 0.5)], ANN_AT, ANN, 0.0)
+    book.members[ZOE] = object()
+    book.hear([(BOB_AT, BOB, 0.0)], ANN_AT, ANN, 0.0)
+    assert book.dialed() == [BOB_AT]
+
+
 def test_whom_the_user_wants_no_link_to_is_not_dialed_by_any_way() -> None:
     book = Book(max_links=2)
     book.hear([(ZOE_AT, ZOE, 5.0)], ZOE_AT, TELLER, 0.0)  # to be dialed later

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -155,9 +156,33 @@ def test_the_order_of_the_history_holds_an_answer_after_its_question_by_any_cloc
     assert texts(early) == texts(late) == wanted
 
 
+def test_who_starts_at_the_same_time_is_linked_soon_with_few_dials_and_few_words() -> None:
+    room = Room(1, mesh.MAX_LINKS)
+    sent: Counter[str] = Counter()
+
+    def count(actions: list[events.Action]) -> None:
+        messages = [action.message for action in actions if isinstance(action, events.SendMessage)]
+        sent.update(type(message).__name__ for message in messages)
+
+    for node in room.machines:
+        node.look_on = count
+        node.told = [room.machines[0].address]
+        room.at(room.random.uniform(0.0, 1.5), node.start)
+    ends = len(room.machines) * (len(room.machines) - 1)  # of links, two each
+    room.run(1.5)
+    assert room.run_until(room.full_mesh, 1.5)
+    assert room.dials <= 0.75 * ends, "one for each link, and those that need proof at once"
+    assert sent["Peers"] <= 5 * ends
+    room.run(contacts.PROOF_S + mesh.PEERS_LARGE_S)
+    assert room.dials <= 1.05 * ends, "each has proven each"
+    assert sent["Peers"] <= 7 * ends
+    meshes = [node.node.mesh for node in room.machines if node.node]
+    assert all(len(each.contacts.where(each.members)) == len(meshes) - 1 for each in meshes)
+
+
 def test_a_room_at_rest_dials_nobody() -> None:
     room = started(1, 6)
-    room.run(5.0)
+    room.run(5.0 + contacts.PROOF_S)
     dials = room.dials
     room.run(300.0)
     assert room.dials == dials and room.full_mesh()
@@ -354,7 +379,7 @@ def test_a_process_that_is_stopped_for_an_hour_is_missed_and_gets_everything_whe
 
 
 def test_a_member_that_forks_its_log_is_found_out_and_what_others_say_goes_everywhere() -> None:
-    room = Room(2, 4)
+    room = Room(3, 4)
     forker, ann, zoe, clone = room.machines
     forker.told, ann.told, zoe.told = [], [forker.address, zoe.address], [forker.address]
     for node in (forker, ann, zoe):
@@ -391,8 +416,7 @@ def test_a_member_that_forks_its_log_is_found_out_and_what_others_say_goes_every
 
 
 def test_a_room_larger_than_its_members_links_holds_the_same_everywhere() -> None:
-    room = Room(1, 30)
-    assert len(room.machines) > mesh.MAX_LINKS + 1
+    room = Room(1, mesh.MAX_LINKS + 8)
     for before, node in pairwise(room.machines):
         node.told = [before.address]
     for node in room.machines:
