@@ -13,6 +13,7 @@ Lives here: measure d. Never here: who takes part, how they are started.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from bench.throughput import enough_lines
 RECEIVERS = 8
 STOPPED_BYTES, FAST_STOPPED_BYTES = 20_000_000, 4_000_000
 WHOLE_BYTES = 4_000_000  # of these a link holds far less
+SPEND_S = 25.0  # on one contestant: a slow one is repeated less often
 RIVAL_S = 2.0  # that a rival gets for it: mosquitto would need ten, pyre a minute
 # The bare meshes stand still, as they are made; and what --json costs is another question.
 LEFT_OUT = ("bare mesh", "bare mesh, TLS", "bare mesh, TLS, disk", "selchat, --json")
@@ -66,8 +68,11 @@ def _of(plan: Plan, contestant: Contestant, *, whole: bool) -> Iterator[Figure]:
     found = _Found(contestant.who + (", SIGSTOP" if whole else ""))
     crowds: list[Crowd] = []
     count = 0
+    end = time.monotonic() + SPEND_S
     with ExitStack() as stack:
-        for _ in range(plan.repetitions):
+        for repetition in range(plan.repetitions):
+            if repetition and time.monotonic() > end:
+                break
             if not crowds or any(output.ended for output in crowds[0].outputs):
                 # A new one, where the one that had stopped was cut off.
                 crowds = start_all([contestant], RECEIVERS, plan.failures, stack)

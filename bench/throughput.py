@@ -19,8 +19,8 @@ from bench.figures import Figure, Plan
 from bench.rivals import RIVALS
 
 SIZES, FAST_SIZES = (1, 8, 32), (8, 32)
-TARGET_S, FAST_TARGET_S = 0.6, 0.15  # that one flow takes, about
-MOST_BYTES = 160 * 1024 * 1024  # delivered in one flow, all of which is kept until it is compared
+TARGET_S, FAST_TARGET_S = 0.4, 0.15  # that one flow takes, about
+MOST_BYTES = 80 * 1024 * 1024  # delivered in one flow, all of which is kept until it is compared
 FIRST_LINES = 20  # that a crowd is tried with; then ever more, until it takes long enough
 LONG_ENOUGH = 0.5  # of the target: less may be the delay of the first line, not the pace of all
 # In a fast run 32 receivers cost too much time for those of whom nothing is promised there.
