@@ -43,7 +43,8 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
         else:
             yield from _aligned(_rows_of_people(mine, people, whats))
         notes = dict.fromkeys((figure.who, figure.note) for figure in mine if figure.note)
-        yield from (f"    {who}: {note}" for who, note in notes if len(whats) <= len(people))
+        if len(notes) <= len(people):  # not those of each single figure
+            yield from (f"    {who}: {note}" for who, note in notes)
 
 
 def line_of(figure: Figure) -> str:
