@@ -49,9 +49,10 @@ def main() -> int:
     missing = [rival.who for rival in RIVALS if not rival.version()]
     if missing:
         say(f"without {', '.join(missing)}, {HINT}")
-    figures = list(_measured(plan, args.only))
+    tables: dict[str, report.Table] = {}
+    figures = list(_measured(plan, args.only, tables))
     verdicts = list(promises.judged(figures))
-    for line in report.table(figures):
+    for line in report.table(figures, tables):
         print(line)
     print()
     for verdict in verdicts:
@@ -83,15 +84,17 @@ def _usual(fast: bool) -> int:
     return FAST_REPETITIONS if fast else REPETITIONS
 
 
-def _measured(plan: Plan, only: str) -> Iterator[Figure]:
-    """One scenario after another; each is loaded only when it is its turn."""
+def _measured(plan: Plan, only: str, tables: dict[str, report.Table]) -> Iterator[Figure]:
+    """One scenario after another; each is loaded only when it is its turn. Puts into `tables` who
+    has one of its own."""
     for letters, name in SCENARIOS.items():
         if only and not set(only) & set(letters):
             continue
         plan.say(f"({', '.join(letters)}) {name.replace('_', ' ')}")
-        measure: Callable[[Plan], Iterator[Figure]] = importlib.import_module(
-            f"bench.{name}"
-        ).measure
+        scenario = importlib.import_module(f"bench.{name}")
+        if hasattr(scenario, "table"):
+            tables[letters] = scenario.table
+        measure: Callable[[Plan], Iterator[Figure]] = scenario.measure
         for figure in measure(plan):
             plan.say(f"   {report.line_of(figure)}")
             yield figure

@@ -153,8 +153,17 @@ def _python_version() -> str:
 
 OURS = [
     Contestant("selchat", selchat, "TLS, signed, on disk", _selchat_version),
-    Contestant("selchat, --json", selchat_json, "TLS, signed, on disk", _selchat_version, most=8),
-    Contestant("bare mesh, TLS, disk", bare_disk, "copies bytes", _python_version, most=8),
+    Contestant(
+        "selchat, --json",
+        selchat_json,
+        "TLS, signed, on disk",
+        _selchat_version,
+        most=8,
+        extra=True,
+    ),
+    Contestant(
+        "bare mesh, TLS, disk", bare_disk, "copies bytes", _python_version, most=8, extra=True
+    ),
     Contestant("bare mesh, TLS", bare_tls, "copies bytes", _python_version),
-    Contestant("bare mesh", bare, "copies bytes", _python_version),
+    Contestant("bare mesh", bare, "copies bytes", _python_version, extra=True),
 ]

@@ -53,6 +53,7 @@ class Contestant:
     version: Callable[[], str]  # empty if it is not installed
     most: int = 32  # receivers that it is asked to serve
     slow: bool = False  # busy when idle, or so slow that the others should not wait for it
+    extra: bool = False  # left out of a fast run: nothing is promised beside it
 
 
 def lines_of(first: int, count: int) -> list[bytes]:

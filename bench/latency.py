@@ -17,23 +17,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from statistics import quantiles
 
-from bench.contestants import OURS
 from bench.crowd import LINE_BYTES, Contestant, Crowd, Output, start_all
 from bench.figures import Figure, Plan
-from bench.rivals import RIVALS
+from bench.rivals import there
 
 RECEIVERS = 8
 RATE = 200  # lines a second: a busy room of hundreds
 LINES, FAST_LINES = 160, 60  # in each repetition
-PATIENCE_S = 2.0  # that the last lines are waited for
+PATIENCE_S = 1.5  # that the last lines are waited for
 STAMP = re.compile(rb"\bat (\d{19}) ")
 PARTS = ("p50", "p99", "max")
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    there = [contestant for contestant in [*OURS, *RIVALS] if contestant.version()]
     for slow in (False, True):
-        yield from _side_by_side(plan, [c for c in there if c.slow == slow])
+        yield from _side_by_side(plan, [c for c in there(plan) if c.slow == slow])
 
 
 def _side_by_side(plan: Plan, group: list[Contestant]) -> Iterator[Figure]:

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.figures import Figure
@@ -29,13 +29,19 @@ TITLES = {
 }
 
 
-def table(figures: Sequence[Figure]) -> Iterator[str]:
+Table = Callable[[Iterator[Figure]], Iterator[str]]
+
+
+def table(figures: Sequence[Figure], own: dict[str, Table]) -> Iterator[str]:
     """For each measure who was measured in rows, what in columns; beside the first row's figures
-    those of the others are ratios as well."""
+    those of the others are ratios as well. `own`: of measures that have a table of their own."""
     for measure in sorted({figure.measure for figure in figures}):
         yield ""
         yield f"({measure}) {TITLES.get(measure, '')}"
         mine = [figure for figure in figures if figure.measure == measure]
+        if measure in own:
+            yield from (f"  {line}" for line in own[measure](iter(mine)))
+            continue
         people = list(dict.fromkeys(figure.who for figure in mine))
         whats = list(dict.fromkeys((figure.what, figure.unit) for figure in mine))
         if len(whats) > len(people):  # many things of few: better the other way round

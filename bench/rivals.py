@@ -17,8 +17,9 @@ import subprocess
 import time
 from functools import cache
 
-from bench.contestants import ROOT, await_listener, free_ports
+from bench.contestants import OURS, ROOT, await_listener, free_ports
 from bench.crowd import READY_S, Contestant, Crowd, Output
+from bench.figures import Plan
 
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 HINT = "not installed: make bench-peers"
@@ -242,6 +243,12 @@ def _pyre_version() -> str:
 
 def _lichen_version() -> str:
     return package_version("lichen-chat")
+
+
+def there(plan: Plan) -> list[Contestant]:
+    """Who takes part: who is installed, and has a place in a run of this size."""
+    everybody = [*OURS, *RIVALS]
+    return [each for each in everybody if each.version() and not (plan.fast and each.extra)]
 
 
 RIVALS = [

@@ -19,17 +19,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.contestants import OURS
 from bench.crowd import LINE_BYTES, Contestant, Crowd, Flow, forget_peak, memory_kib, start_all
 from bench.figures import Figure, Plan
-from bench.rivals import RIVALS
+from bench.rivals import there
 from bench.throughput import enough_lines
 
 RECEIVERS = 8
 STOPPED_BYTES, FAST_STOPPED_BYTES = 20_000_000, 4_000_000
 WHOLE_BYTES = 4_000_000  # of these a link holds far less
 # That is spent on selchat, and on a rival, before there are fewer repetitions.
-SPEND_S, RIVAL_SPEND_S = 25.0, 8.0
+SPEND_S, RIVAL_SPEND_S, FAST_SPEND_S = 25.0, 8.0, 3.0
 RIVAL_S = 5.0  # that all of it takes at most: pyre would need a minute, lichen-chat a day
 # The bare meshes stand still, as they are made; and what --json costs is another question.
 LEFT_OUT = ("bare mesh", "bare mesh, TLS", "bare mesh, TLS, disk", "selchat, --json")
@@ -53,8 +52,8 @@ class _Found:
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    for contestant in [*OURS, *RIVALS]:
-        if not contestant.version() or contestant.who in LEFT_OUT:
+    for contestant in there(plan):
+        if contestant.who in LEFT_OUT:
             continue
         if plan.fast and contestant.who != "selchat":
             continue  # so little does not fill what the kernel holds
@@ -69,7 +68,8 @@ def _of(plan: Plan, contestant: Contestant, *, whole: bool) -> Iterator[Figure]:
     found = _Found(contestant.who + (", SIGSTOP" if whole else ""))
     crowds: list[Crowd] = []
     count = 0
-    end = time.monotonic() + (SPEND_S if contestant.who == "selchat" else RIVAL_SPEND_S)
+    spend_s = SPEND_S if contestant.who == "selchat" else RIVAL_SPEND_S
+    end = time.monotonic() + (FAST_SPEND_S if plan.fast else spend_s)
     with ExitStack() as stack:
         for repetition in range(plan.repetitions):
             if repetition and time.monotonic() > end:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench.contestants import OURS
 from bench.crowd import LINE_BYTES, Contestant, Crowd, Flow, start_all
 from bench.figures import Figure, Plan
-from bench.rivals import RIVALS
+from bench.rivals import there
 
 SIZES, FAST_SIZES = (1, 8, 32), (8, 32)
 TARGET_S, FAST_TARGET_S = 0.4, 0.15  # that one flow takes, about
@@ -28,10 +27,9 @@ FAST_AT_32 = ("selchat", "bare mesh, TLS", "pyzmq PUB/SUB")
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    there = [contestant for contestant in [*OURS, *RIVALS] if contestant.version()]
     for receivers in FAST_SIZES if plan.fast else SIZES:
         for slow in (False, True):
-            group = [c for c in there if c.slow == slow and receivers <= c.most]
+            group = [c for c in there(plan) if c.slow == slow and receivers <= c.most]
             if plan.fast and receivers == max(SIZES):
                 group = [c for c in group if c.who in FAST_AT_32]
             if group:

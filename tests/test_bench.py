@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from xml.etree import ElementTree
@@ -51,7 +52,7 @@ def test_the_table_has_a_row_for_each_who_was_measured_with_ratios_to_the_first(
         figure("bare mesh", 220.0),
         figure("selchat", 50.0, what="1 to 32"),
     ]
-    assert list(report.table(figures)) == [
+    assert list(report.table(figures, {})) == [
         "",
         "(a) lines delivered a second, by one that is fed as fast as it takes them",
         "             1 to 8, lines/s  1 to 32, lines/s",
@@ -62,12 +63,20 @@ def test_the_table_has_a_row_for_each_who_was_measured_with_ratios_to_the_first(
 
 def test_the_table_has_things_in_rows_where_there_are_more_of_them() -> None:
     figures = [figure("selchat", 1.0, what=str(n)) for n in range(3)]
-    assert list(report.table(figures))[2:] == [
+    assert list(report.table(figures, {}))[2:] == [
         "              selchat",
         "  0, lines/s        1",
         "  1, lines/s        1",
         "  2, lines/s        1",
     ]
+
+
+def test_a_measure_may_have_a_table_of_its_own() -> None:
+    def own(figures: Iterator[Figure]) -> Iterator[str]:
+        yield from (figure.who for figure in figures)
+
+    figures = [figure("selchat", 1.0), figure("selchat", 1.0, measure="b")]
+    assert list(report.table(figures, {"a": own}))[2] == "  selchat"
 
 
 def test_all_values_are_in_the_json() -> None:
