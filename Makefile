@@ -46,7 +46,8 @@ bench: .venv/.ready-dev .venv/.compiled ## how fast selchat is beside others, in
 # Debian's packages are for all of the machine, so only who may do that anyway gets them.
 bench-peers: .venv/.ready ## install what `make bench` compares selchat with: Debian's packages, .venv-bench
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-		apt-get install -y -q --no-install-recommends ncat ngircd mosquitto; \
+		apt-get update -q && apt-get install -y -q --no-install-recommends ncat ngircd mosquitto && \
+		echo 'Debian may have started two of them as services: systemctl disable --now ngircd mosquitto'; \
 	else \
 		echo 'not root, or no apt-get: install ncat, ngircd and mosquitto yourself'; \
 	fi

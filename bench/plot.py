@@ -73,7 +73,7 @@ def panels_of(figures: Sequence[Figure]) -> list[Panel]:
     slow = {f.who: f.median for f in figures if (f.measure, f.what) == ("b", "p99")}
     points = {who: (medians[who], medians[who], slow[who]) for who in medians if who in slow}
     if points:
-        below = "from half of all to 99 of 100; less is better"
+        below = "half of all, to 99 %; less is better"
         ends = [end for point in points.values() for end in point]
         panels.append(Panel("microseconds to 8", below, points, *_scale(ends)))
     return panels

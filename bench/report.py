@@ -83,13 +83,15 @@ def _cell(figures: Sequence[Figure], who: str, what: str, first: str) -> str:
         return "-"
     spread = f" ±{figure.spread / 2:.0%}" if len(figure.values) > 1 and figure.spread else ""
     base = by_name[first].median if first in by_name and who != first else 0.0
-    ratio = f" ({figure.median / base:.2g}x)" if base and figure.median else ""
+    ratio = ""
+    if base and figure.median:
+        ratio = f" ({readable(figure.median / base, digits=2)}x)"
     return f"{readable(figure.median)}{spread}{ratio}"
 
 
-def readable(value: float) -> str:
-    """Three digits: 4.81M, 152k, 913, 0.18."""
-    rounded = float(f"{value:.3g}")
+def readable(value: float, digits: int = 3) -> str:
+    """4.81M, 152k, 913, 0.18."""
+    rounded = float(f"{value:.{digits}g}")
     if rounded >= 1e6:
         return f"{rounded / 1e6:g}M"
     return f"{rounded / 1e3:g}k" if rounded >= 1e4 else f"{rounded:g}"

@@ -90,7 +90,7 @@ def _lines(plan: Plan, crowd: Crowd, *, whole: bool) -> int:
     wanted = _wanted(plan)
     if whole:
         return min(wanted, WHOLE_BYTES // LINE_BYTES)
-    return wanted if crowd.who == "selchat" else min(wanted, enough_lines(crowd, RIVAL_S))
+    return wanted if crowd.who == "selchat" else enough_lines(crowd, RIVAL_S, wanted)
 
 
 def _wanted(plan: Plan) -> int:

@@ -42,7 +42,8 @@ def _side_by_side(plan: Plan, group: list[Contestant], receivers: int) -> Iterat
         crowds = start_all(group, receivers, plan.failures, stack)
         plan.say(f"   1 to {receivers}: {', '.join(crowd.who for crowd in crowds)}")
         target_s = FAST_TARGET_S if plan.fast else TARGET_S
-        counts = {crowd: enough_lines(crowd, target_s) for crowd in crowds}
+        most = MOST_BYTES // (LINE_BYTES * receivers)
+        counts = {crowd: enough_lines(crowd, target_s, most) for crowd in crowds}
         rates: dict[Crowd, list[float]] = {crowd: [] for crowd in crowds}
         costs: dict[Crowd, list[float]] = {crowd: [] for crowd in crowds}
         shares: dict[Crowd, list[float]] = {crowd: [] for crowd in crowds}
@@ -63,9 +64,8 @@ def _side_by_side(plan: Plan, group: list[Contestant], receivers: int) -> Iterat
             yield Figure("g", what, crowd.who, "us/line", tuple(costs[crowd]), note)
 
 
-def enough_lines(crowd: Crowd, target_s: float) -> int:
+def enough_lines(crowd: Crowd, target_s: float, most: int) -> int:
     """So many that they take about as long as is wanted. Warms it up as well."""
-    most = MOST_BYTES // (LINE_BYTES * len(crowd.outputs))
     count = FIRST_LINES
     while True:
         crowd.drain()
