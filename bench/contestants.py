@@ -45,7 +45,11 @@ def selchat(receivers: int, *options: str) -> Crowd:
             *(options or ("--plain",)),
             *ports,
         )
-        crowd.feed_to(process) if n == 0 else crowd.read_from(process)
+        if n:
+            crowd.read_from(process)
+        else:
+            crowd.feed_to(process)
+            await_listener(crowd, port)  # as others must: they dial only once
     crowd.unwrap = from_json if "--json" in options else from_plain
     return crowd
 

@@ -23,7 +23,7 @@ WORDS: dict[Callable[[float, float], bool], str] = {
 }  # fmt: skip
 # Seven readers are served while one stands still: noise moves their pace by a tenth, a stall to 0.
 PACE = 80.0
-HIGHER_IS_BETTER = {"a": True, "b": False, "g": False}  # where all contestants run the same
+HIGHER_IS_BETTER = {"a": True, "b": False, "c": False, "f": False, "g": False}
 
 
 @dataclass(frozen=True)

@@ -272,7 +272,7 @@ RIVALS = [
         lambda: program_version("ncat", "--version"),
     ),
     Contestant("zeromq-pyre", pyre_mesh, "no TLS, no disk", _pyre_version, slow=True),
-    # With 32 its members take minutes to be set up, and half a second for each line.
+    # Of 32 that were started at once some had not joined after a minute.
     Contestant(
         "lichen-chat", lichen, "encrypted, signed, on disk", _lichen_version, most=8, slow=True
     ),
