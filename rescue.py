@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 import protocol
+import rows
 from journal import (
     RUN_BYTES,
     Journal,
@@ -132,9 +133,11 @@ def _opened_to_salvage(path: Path) -> sqlite3.Connection:
 def salvage(db: sqlite3.Connection) -> Iterator[bytes]:
     """All that may be an entry in a database of any version, as it was stored: each log's
     in their order. Row by row, so that a damaged page costs only what is on it."""
-    query = "SELECT raw FROM entries WHERE rowid "
+    query = "SELECT raw, {} FROM entries WHERE rowid "
     try:
         db.execute("PRAGMA writable_schema=ON")  # an index that makes no sense is no hindrance
+        columns = {column[1] for column in db.execute("PRAGMA table_info(entries)")}
+        query = query.format("earlier" if "earlier" in columns else "NULL")
         db.execute(query + "= 0")
         (pages,), (page_bytes,) = (
             db.execute(f"PRAGMA {of_them}").fetchone() for of_them in ("page_count", "page_size")
@@ -147,13 +150,19 @@ def salvage(db: sqlite3.Connection) -> Iterator[bytes]:
             row = db.execute(query + "= ?", (number,)).fetchone()
         except (sqlite3.Error, ValueError):
             continue
-        if row and type(row[0]) is bytes:
-            yield row[0]
+        if row:
+            yield from _entries_in(*row)
     # Rows are numbered 1, 2, 3, ...; those after one with a damaged number go on from there.
     with contextlib.suppress(sqlite3.Error, ValueError):
-        for (raw,) in islice(db.execute(query + "> ?", (most,)), most):
-            if type(raw) is bytes:
-                yield raw
+        for row in islice(db.execute(query + "> ?", (most,)), most):
+            yield from _entries_in(*row)
+
+
+def _entries_in(raw: object, earlier: object) -> Iterator[bytes]:
+    if type(earlier) is bytes:
+        yield from rows.raws_in(earlier)
+    if type(raw) is bytes:
+        yield raw
 
 
 def refill(journal: Journal, found: Iterable[bytes]) -> None:

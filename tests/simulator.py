@@ -31,9 +31,9 @@ from typing import Any, NoReturn, cast
 
 import door
 import events
-import journal
 import net
 import protocol
+import rows
 from events import Address
 from journal import Journal, JournalDamaged, JournalError
 from link import BUFFER_BYTES, Gate, Link
@@ -191,7 +191,7 @@ class SimulatedJournal(Journal):
     def _open(self) -> None:
         if self._disk.damaged:
             raise self._damage()
-        self._db.executescript(journal._SCHEMA)
+        self._db.executescript(rows.SCHEMA)
 
     def _read_seal(self) -> Log | None:
         return self._disk.seal
@@ -237,8 +237,11 @@ class SimulatedJournal(Journal):
 
     def held(self) -> dict[tuple[Log, int], bytes]:
         """All entries, as they are in the database."""
-        query = "SELECT l.log, seq, raw FROM entries e JOIN logs l ON l.id = e.log"
-        return {(log, seq): raw for log, seq, raw in self._db.execute(query)}
+        found: dict[tuple[Log, int], bytes] = {}
+        for log, state in self._logs.items():
+            for columns in self._db.execute(rows.AFTER, (state.id, 0)):
+                found |= {(log, row.seq): row.raw for row in rows.unpack(rows.Row(*columns))}
+        return found
 
     def read_all(self) -> None:
         """Finds what damage there is, as a node does sooner or later."""

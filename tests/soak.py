@@ -36,6 +36,7 @@ from typing import Any
 
 import net
 import protocol
+import rows
 from identity import Identity, member_of, open_room
 from link import BUFFER_BYTES, READ_BYTES, Failed, Gate, Link, Secured
 from mesh import PING_S
@@ -177,8 +178,13 @@ class Room:
         self.node.wait_end()
         assert self.node.data is not None
         with contextlib.closing(sqlite3.connect(self.node.data / "journal.db")) as database:
-            query = "SELECT raw FROM entries WHERE placed IS NOT NULL ORDER BY placed"
-            entries = [protocol.parse_entry(raw) for (raw,) in database.execute(query)]
+            found = [
+                row
+                for columns in database.execute(rows.PLACED_AFTER, (0,))
+                for row in rows.unpack(rows.Row(*columns))
+            ]
+            found.sort(key=lambda row: row.placed or 0)
+            entries = [protocol.parse_entry(row.raw) for row in found]
         middle = len(entries) // 2
         return _bytes_per_post(entries[:middle]), _bytes_per_post(entries[middle:])
 

@@ -67,7 +67,8 @@ MAY_IMPORT = {
         "user",
         "whereabouts",
     },
-    "journal": {"held", "protocol"},
+    "journal": {"held", "protocol", "rows"},
+    "rows": {"protocol"},
     "held": {"protocol"},
     "kept": {
         "acquaintances",
@@ -96,7 +97,7 @@ MAY_IMPORT = {
     "reach": {"addresses"},
     "receipts": {"events", "protocol"},
     "records": set(),
-    "rescue": {"journal", "protocol"},
+    "rescue": {"journal", "protocol", "rows"},
     "resolver": {"addresses", "net"},
     "lines": set(),
     "rooms": {"addresses", "folders", "identity", "invite"},

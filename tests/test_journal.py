@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 import journal as journals
 import protocol
+import rows
 from journal import (
     Conflict,
     Gap,
@@ -1161,7 +1162,7 @@ def test_an_empty_file_is_a_new_journal(tmp_path: Path) -> None:
 def test_a_database_of_a_newer_selchat_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 3")
+    database.execute(f"PRAGMA user_version = {rows.VERSION + 1}")
     database.close()
     with pytest.raises(JournalError, match="newer selchat") as error:
         Journal(path, verify)
@@ -1376,12 +1377,13 @@ def test_every_reader_looks_at_the_checksum(tmp_path: Path) -> None:
 def summed(folder: Path, *changes: str) -> None:
     """As `changed`, and then all checksums are made to fit: as by somebody, not by a disk."""
     db = sqlite3.connect(folder / "journal.db")
-    db.create_function("summed", -1, lambda raw, *rest: journals._checksum(raw, rest))
+    db.create_function("summed", -1, lambda raw, *rest: rows.checksum(raw, rest))
+    db.create_function("of_row", -1, lambda earlier, raw, *r: rows.checksum(raw, r, earlier))
     with db:
         for change in changes:
             db.execute(change)
         columns = "raw, log, seq, checked, stamp, rank, placed"
-        db.execute(f"UPDATE entries SET checksum = summed({columns})")
+        db.execute(f"UPDATE entries SET checksum = of_row(earlier, {columns})")
         db.execute("UPDATE state SET checksum = summed(value, key) WHERE key = 'summary'")
     db.close()
 
@@ -1598,14 +1600,14 @@ def test_an_upgrade_that_was_cut_off_is_done_again(
 ) -> None:
     filled(tmp_path)
     made_old(tmp_path)
-    upgrade = journals._UPGRADE
-    for statements in range(len(upgrade)):
-        failing = (*upgrade[:statements], "SELECT no_such_function()")
-        monkeypatch.setattr(journals, "_UPGRADE", failing)
-        with pytest.raises(JournalDamaged):
-            opened(tmp_path)
-        (tmp_path / "journal.damaged").unlink()
-    monkeypatch.setattr(journals, "_UPGRADE", upgrade)
+    for version, upgrade in list(rows.UPGRADES.items()):
+        for statements in range(len(upgrade)):
+            failing = (*upgrade[:statements], "SELECT no_such_function()")
+            monkeypatch.setitem(rows.UPGRADES, version, failing)
+            with pytest.raises(JournalDamaged):
+                opened(tmp_path)
+            (tmp_path / "journal.damaged").unlink()
+        monkeypatch.setitem(rows.UPGRADES, version, upgrade)
     journal = opened(tmp_path)
     assert journal.placed_count > 100
     journal.close()
@@ -2020,7 +2022,7 @@ def test_a_journal_that_is_in_use_is_not_rescued(tmp_path: Path) -> None:
 
 
 def test_a_journal_of_a_newer_selchat_is_not_rescued(tmp_path: Path) -> None:
-    changed(tmp_path, "PRAGMA user_version = 3")
+    changed(tmp_path, f"PRAGMA user_version = {rows.VERSION + 1}")
     (tmp_path / "journal.damaged").touch()
     with pytest.raises(JournalError, match="newer selchat"):
         rescue(tmp_path / "journal.db", verify)

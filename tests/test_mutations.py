@@ -131,21 +131,21 @@ MUTATIONS = [
     Mutation(
         "what a disk gives back is compared",
         "journal.py",
-        "if _checksum(row.raw, columns[:6]) != row.checksum:",
+        "if not rows.is_sound(row):",
         "if False:",
         2,
     ),
     Mutation(
         "an answer stands after its question, whatever the clocks say",
         "journal.py",
-        "stamp = max(entry.time_ms, *stamps)",
-        "stamp = entry.time_ms",
+        "order = (time_ms if time_ms > stamp else stamp, rank + 1)",
+        "order = (time_ms, rank + 1)",
         1,
     ),
     Mutation(
         "what was named as seen is not named again",
         "journal.py",
-        "                del self._tips[head.log]\n",
+        "                named.append(log)\n",
         "                pass\n",
         1,
     ),
@@ -632,8 +632,8 @@ MUTATIONS = [
     Mutation(
         "of entries of one time the order is kept",
         "journal.py",
-        "rank = 1 + max(ranks)",
-        "rank = 1",
+        "order = (time_ms if time_ms > stamp else stamp, rank + 1)",
+        "order = (time_ms if time_ms > stamp else stamp, 1)",
         1,
     ),
     Mutation(
@@ -752,8 +752,8 @@ MUTATIONS = [
     ),
     Mutation(
         "an entry names the one before it",
-        "journal.py",
-        "        if entry.previous != before.hash:\n",
+        "protocol.py",
+        "        if previous != sha256(before).digest():\n",
         "        if False:\n",
         4,
     ),
@@ -794,9 +794,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a run is of one log",
-        "journal.py",
-        "if entry.log != before.log or entry.seq != before.seq + 1:",
-        "if entry.seq != before.seq + 1:",
+        "protocol.py",
+        "if its_seq != seq or its_log != log:",
+        "if its_seq != seq:",
         1,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from hashlib import sha256
 from itertools import starmap
 
@@ -582,3 +583,57 @@ def test_no_posts_are_no_bursts() -> None:
 def test_a_proof_of_two_largest_entries_fits_one_frame() -> None:
     largest = bytes(protocol.MAX_ENTRY_BYTES)
     assert len(protocol.encode(protocol.Fork(largest, largest))) <= 4 + protocol.MAX_FRAME_BYTES
+
+
+def chain(*bodies: bytes, heads: tuple[Head, ...] = (Head(b"b" * 40, 7),)) -> list[bytes]:
+    """Entries of one log, each naming the one before it; signed by nobody."""
+    run: list[bytes] = []
+    for seq, body in enumerate(bodies, 1):
+        previous = sha256(run[-1]).digest() if run else protocol.NO_PREVIOUS
+        head = Head(b"a" * 40, seq)
+        unsigned = protocol.unsigned_entry(head, previous, 9, heads, protocol.POSTS, body)
+        run.append(unsigned + bytes(protocol.SIGNATURE_BYTES))
+    return run
+
+
+def test_a_run_is_parsed_as_its_entries_are() -> None:
+    for heads in ((), (Head(b"b" * 40, 7),), (Head(b"b" * 40, 7), Head(b"c" * 40, 2**63 - 1))):
+        run = chain(b"one", b"", b"three", heads=heads)
+        assert protocol.parse_run(tuple(run)) == [protocol.parse_entry(raw) for raw in run]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2), st.integers(0), st.integers(1, 255), st.integers(0, 3))
+def test_of_a_run_that_is_damaged_anywhere_nothing_is_taken(
+    which: int, at: int, flip: int, cut: int
+) -> None:
+    run = chain(b"one", b"two", b"three")
+    damaged = bytearray(run[which])
+    damaged[at % len(damaged)] ^= flip
+    run[which] = bytes(damaged[: len(damaged) - cut])
+    try:
+        entries = protocol.parse_run(tuple(run))
+    except RemoteError:
+        return
+    # Only of the last one something may be another, that its signature is to vouch for.
+    assert which == 2 and [protocol.parse_entry(raw) for raw in run] == entries
+
+
+def test_the_python_calls_for_a_run_do_not_grow_unseen() -> None:
+    """By counts, since times wobble: what each entry of a frame costs until it is parsed."""
+    run = tuple(chain(*(b"%d" % number for number in range(256))))
+    frame = protocol.encode(protocol.Entries(run))
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        (message,) = protocol.Frames().feed(frame)
+        assert isinstance(message, protocol.Entries)
+        protocol.parse_run(message.run)
+    finally:
+        sys.setprofile(None)
+    assert calls <= 64

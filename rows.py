@@ -1,0 +1,164 @@
+"""The rows of the journal's tables: what is in them, and that it is what was written.
+
+A row of entries holds one entry; or several of one log that were placed at once, in a *pack*: the
+last of them as it would stand alone, and in `earlier` those before it:
+
+    u16 n | n * (u64 stamp | u64 rank | u64 placed) | n * u32 length | the entries, joined
+
+Who catches up gets entries by the thousand, and a pack is written and found like one entry: 0.3 µs
+for each in it, and 4.7 µs for each that stands alone. A pack never changes, so what waits stands
+alone until it is placed. Of what is in a pack, no entry but the last may have had its own signature
+checked.
+
+Lives here: the schema and its versions, checksums, packs. Never here: a database (journal.py).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from protocol import Head
+
+# To read one entry of a pack costs reading all of it: 20 µs for so much.
+PACK_BYTES = 12 * 1024
+# The numbers in a pack are those of one turn, and so close together; they must be no further apart.
+PACK_SPAN = 1024
+
+VERSION = 3  # 2: without packs; 1: without checksums and summary
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS logs(id INTEGER PRIMARY KEY, log BLOB UNIQUE NOT NULL);
+CREATE TABLE IF NOT EXISTS entries(
+    log INTEGER NOT NULL, seq INTEGER NOT NULL,
+    checked INTEGER NOT NULL,           -- its own signature was verified
+    stamp INTEGER, rank INTEGER,        -- NULL until it is placed
+    placed INTEGER,                     -- 1, 2, 3, ... as they were placed here
+    raw BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    earlier BLOB,                       -- of a pack; else NULL
+    PRIMARY KEY (log, seq));
+CREATE INDEX IF NOT EXISTS placed ON entries(placed) WHERE placed IS NOT NULL;
+CREATE TABLE IF NOT EXISTS names(
+    author BLOB PRIMARY KEY, name TEXT NOT NULL,
+    stamp INTEGER NOT NULL, rank INTEGER NOT NULL, log BLOB NOT NULL,  -- of the newest NAME
+    checksum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS forks(  -- other is empty where the fork is certain, but no proof
+    log BLOB PRIMARY KEY, one BLOB NOT NULL, other BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS state(
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL);
+PRAGMA user_version = 3;
+"""
+# From each version to the next. `checksum` is the one below.
+UPGRADES: dict[int, tuple[str, ...]] = {
+    1: (
+        "DROP INDEX history",
+        *(
+            f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0"
+            for table in ("entries", "names", "forks", "state")
+        ),
+        "UPDATE entries SET checksum = checksum(raw, log, seq, checked, stamp, rank, placed)",
+        "UPDATE names SET checksum = checksum(log, author, name, stamp, rank)",
+        "UPDATE forks SET checksum = checksum(log, one, other)",
+        "PRAGMA user_version = 2",
+    ),
+    2: (  # which changes no row
+        "ALTER TABLE entries ADD COLUMN earlier BLOB",
+        "PRAGMA user_version = 3",
+    ),
+}
+
+# The queries for rows of entries, whole: SQLite knows one that it has compiled by its text.
+_ROW = "SELECT log, seq, checked, stamp, rank, placed, raw, checksum, earlier FROM entries WHERE "
+AT = _ROW + "log = ? AND seq >= ? ORDER BY seq LIMIT 1"
+LAST = _ROW + "log = ? ORDER BY seq DESC LIMIT 1"
+LAST_PLACED = _ROW + "log = ? AND placed > 0 ORDER BY seq DESC LIMIT 1"
+AFTER = _ROW + "log = ? AND seq > ? ORDER BY seq"
+PLACED_AFTER = _ROW + "placed > ? ORDER BY placed"
+INSERT = "INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PLACE = "UPDATE entries SET stamp=?, rank=?, placed=?, checksum=? WHERE log=? AND seq=?"
+
+_COUNT = struct.Struct(">H")
+_ORDER = struct.Struct(">QQQ")
+
+
+class Row(NamedTuple):
+    """A row of entries, as it was written; or an entry of a pack, as if it stood alone."""
+
+    log: int
+    seq: int
+    checked: int
+    stamp: int | None
+    rank: int | None
+    placed: int | None
+    raw: bytes
+    checksum: int  # over all the others
+    earlier: bytes | None = None
+
+
+def checksum(raw: bytes, columns: tuple[object, ...], earlier: bytes | None = None) -> int:
+    """Over all that a row says. The repr tells a 1 from a '1' and both from a NULL."""
+    found = crc32(raw, crc32(repr(columns).encode()))
+    return found if earlier is None else crc32(earlier, found)
+
+
+def row_of(columns: tuple[Any, ...], raw: bytes, earlier: bytes | None = None) -> Row:
+    """To be written: the first six columns, the entry, and what is packed with it."""
+    log, seq, checked, stamp, rank, placed = columns
+    sum = checksum(raw, columns, earlier)
+    return Row(log, seq, checked, stamp, rank, placed, raw, sum, earlier)
+
+
+def is_sound(row: Row) -> bool:
+    return checksum(row.raw, row[:6], row.earlier) == row.checksum
+
+
+def pack(entries: Sequence[bytes], orders: Sequence[int]) -> bytes:
+    """`orders`: of each entry its stamp, its rank, and as which it was placed."""
+    lengths = struct.pack(f">{len(entries)}I", *map(len, entries))
+    start = _COUNT.pack(len(entries)) + struct.pack(f">{len(orders)}Q", *orders)
+    return b"".join((start, lengths, *entries))
+
+
+def unpack(row: Row) -> list[Row]:
+    """All entries in a row, each as if it stood alone. Raises ValueError or struct.error."""
+    earlier = row.earlier
+    if earlier is None:
+        return [row]
+    found, log = list[Row](), row.log
+    count, lengths, at = _lengths_in(earlier)
+    orders = _ORDER.iter_unpack(earlier[_COUNT.size : _COUNT.size + count * _ORDER.size])
+    for (stamp, rank, placed), length in zip(orders, lengths, strict=True):
+        start, at = at, at + length
+        seq = row.seq - count + len(found)
+        found.append(Row(log, seq, 0, stamp, rank, placed, earlier[start:at], 0))
+    if at != len(earlier):
+        raise ValueError("not what was written")
+    return [*found, row]
+
+
+def _lengths_in(earlier: bytes) -> tuple[int, tuple[int, ...], int]:
+    """How many entries, how long each is, and where the first begins."""
+    (count,) = _COUNT.unpack_from(earlier)
+    at = _COUNT.size + count * _ORDER.size
+    lengths = struct.unpack_from(f">{count}I", earlier, at)
+    return count, lengths, at + 4 * count
+
+
+def raws_in(earlier: bytes) -> Iterator[bytes]:
+    """What may be entries in a pack that may be damaged."""
+    try:
+        _, lengths, at = _lengths_in(earlier)
+    except struct.error:
+        return
+    for length in lengths:
+        yield earlier[at : at + length]
+        at += length
+
+
+def unpack_heads(value: bytes) -> Iterator[Head]:
+    if len(value) % 48:
+        raise ValueError("not what was written")
+    for at in range(0, len(value), 48):
+        yield Head(value[at : at + 40], int.from_bytes(value[at + 40 : at + 48], "big"))
