@@ -171,6 +171,7 @@ STRANGERS_S = 10.0
 # So many notices in so long about what members do wrong, a screenful: each can do it without end.
 BLAMES, BLAMES_S = 20, 60.0
 
+_NO_HISTORY = (0, range(0))
 _COPY = (
     "a copy of your data folder must not run beside it; stop one of them, or give it a folder of "
     "its own with --data"
@@ -779,7 +780,15 @@ class Mesh:
         self._links_at = min(self._links_at, at)
 
     def _show(self, placed: tuple[Entry, ...]) -> None:
-        self._do(ShowPosts(placed, tuple(map(self.is_history, placed))))
+        known = (
+            self._history
+        )  # as `is_history`, but for thousands: a call for each took 0.2 µs more
+        history = [
+            entry.seq <= (told := known.get(entry.log, _NO_HISTORY))[0]
+            and entry.time_ms not in told[1]
+            for entry in placed
+        ]
+        self._do(ShowPosts(placed, tuple(history)))
 
     def _just_now_ms(self) -> range:
         """What a new peer has from a time in here is live, though it was there before the
@@ -791,7 +800,7 @@ class Mesh:
 
     def is_history(self, entry: Entry) -> bool:
         """Whether it was written before this node could have seen it live."""
-        seq, just_now_ms = self._history.get(entry.log, (0, range(0)))
+        seq, just_now_ms = self._history.get(entry.log, _NO_HISTORY)
         return entry.seq <= seq and entry.time_ms not in just_now_ms
 
     def _feed(self, link: Link) -> None:
