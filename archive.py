@@ -21,7 +21,7 @@ from journal import Journal
 from output import Message, Posts
 from protocol import Entry, Log, RemoteError
 from records import Record
-from text import is_clean_lines
+from text import is_clean, is_clean_lines
 
 # Of all that is found at once, 40,000 lines: text and names in characters, and that.
 FOUND_BYTES = 8 * 1024 * 1024
@@ -36,21 +36,29 @@ class Found(Record):
 
 def posts_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> Posts | None:
     """The posts in an entry, with the name that its author has now; None if there are none."""
+    log, seq, _, time_ms, _, kind, body, _ = entry
+    clean: str | None = None
     others: list[str] = []
     try:
-        if entry.kind == protocol.LINES:
-            text, total = protocol.unpack_lines(entry.body)
-            clean = text if is_clean_lines(entry.body) else None
-            others = text.split("\n") if clean is None else []
+        if kind == protocol.LINES:
+            text, total = protocol.unpack_lines(body)
+            if is_clean_lines(body):
+                clean = text
+            else:
+                others = text.split("\n")
         else:
             others = protocol.texts_in(entry)
-            clean, total = None, len(others)
+            total = len(others)
+            if is_clean("".join(others)):
+                clean = "\n".join(others)
     except RemoteError:
         return None  # signed, so kept and passed on, but there is nothing in it to show
     if not total:
         return None
-    id, said = entry.author.hex(), entry.time_ms
-    return Posts(entry.log, entry.seq, 0, total, clean, others, id, name or "", said, history, own)
+    id = log[: protocol.MEMBER_BYTES].hex()
+    # As Posts(...) does, in a third of the time: who catches up does it for each post.
+    values = (log, seq, 0, total, clean, others, id, name or "", time_ms, history, own, False)
+    return tuple.__new__(Posts, values)
 
 
 class Archive:

@@ -3,19 +3,23 @@
     newly placed entries --> Feed --> messages, as many as a turn may show
 
 The journal is the queue: what can't be shown now stays there, and the feed knows up to where the
-output has everything. So a reader that stands still costs nothing, and misses nothing.
+output has everything. So a reader that stands still costs little, and misses nothing. (What would
+be shown in the next turns waits in memory, or a flood would be read again as it comes.)
 
 Lives here: how much a turn shows. Never here: how it looks, what hides a post.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from journal import Journal
 from output import Message, Posts
 from protocol import Entry
 
+# What waits in memory: a few turns of a flood.
+WAITING_BYTES = 1024 * 1024
 # Entries read at once for an output that catches up: full ones are half a megabyte.
 SHOW_ENTRIES = 8
 # Text and names shown in a turn (characters; JSON may need six bytes for one), and what a
@@ -52,74 +56,71 @@ class Feed:
         self._is_full, self._is_history = is_full, is_history
         self._is_quick = is_quick
         self._unpack, self._show = unpack, show
-        self._shown = journal.placed_count  # how many placed entries the output knows
-        self._rest: Posts | None = None  # of the entry after those, still to be shown
+        # Of the placed entries, by their numbers: all that there are; those that are shown, or wait
+        # here to be.
+        self._placed = self._taken = journal.placed_count
+        self._waiting: deque[tuple[Entry, bool]] = deque()
+        self._waiting_bytes = 0
+        self._rest: Posts | None = None  # of the entry before those, still to be shown
         self._room = SHOW_BYTES
-        self.behind = False  # there are entries after those that could not be shown
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that could not be shown yet."""
+        return self._taken < self._placed or bool(self._waiting) or self._rest is not None
 
     def feed(self, entries: Iterable[Entry], history: Iterable[bool]) -> None:
         """Entries, in the order in which the journal has placed them just now."""
         for entry, past in zip(entries, history, strict=True):
-            self.behind = self.behind or not self._may_show()
-            if self.behind:
-                return
-            self._show_entry(entry, past)
+            follows = self._taken == self._placed
+            self._placed += 1
+            if follows and self._waiting_bytes < WAITING_BYTES:
+                self._take(entry, past)
+        self._show_waiting()
 
     def turn(self) -> None:
         """To be called once a turn: shows what an output that stood still, or a turn that was
         full, left out."""
         self._room = SHOW_BYTES
-        if not self.behind or self._is_full():
+        self._show_waiting()
+        while self._taken < self._placed and self._room > 0 and not self._is_full():
+            for entry in self._journal.placed_after(self._taken, SHOW_ENTRIES):
+                self._take(entry, self._is_history(entry))
+            self._show_waiting()
+
+    def _take(self, entry: Entry, history: bool) -> None:
+        self._taken += 1
+        self._waiting.append((entry, history))
+        self._waiting_bytes += len(entry.raw)
+
+    def _show_waiting(self) -> None:
+        """As much as this turn may."""
+        if self._is_full():
             return
-        if self._rest:  # without reading what comes after it, each turn anew
-            if not self._show_rest():
-                return
-            self._shown += 1
-        self.behind = self._shown < self._journal.placed_count
-        while self.behind and self._may_show():
-            for entry in self._journal.placed_after(self._shown, SHOW_ENTRIES):
-                self._show_entry(entry, self._is_history(entry))
-                if self._rest:
+        while self._room > 0:
+            posts = self._rest
+            if posts is None:
+                if not self._waiting:
                     return
-            self.behind = self._shown < self._journal.placed_count
-
-    def _may_show(self) -> bool:
-        return self._room > 0 and not self._is_full()
-
-    def _show_entry(self, entry: Entry, history: bool) -> None:
-        """Shows the next entry, or as much of it as this turn may."""
-        self._rest = self._unpack(entry, history)
-        if self._rest is None:
-            self._room -= NOTHING_BYTES
-        if self._show_rest():
-            self._shown += 1
-
-    def _show_rest(self) -> bool:
-        """Whether nothing is left of the entry."""
-        posts = self._rest
-        while posts:
-            if not self._may_show():
-                self.behind = True
-                return False
-            count, cost = self._fitting(posts)
-            self._room -= cost
-            if count < posts.total:
-                self._show(posts.part(0, count))
-                self._rest = posts = posts.part(count, posts.total)
+                entry, history = self._waiting.popleft()
+                self._waiting_bytes -= len(entry.raw)
+                posts = self._unpack(entry, history)
+            if posts is None:
+                self._room -= NOTHING_BYTES
             else:
-                self._rest = None
-                self._show(posts)
-                return True
-        return True
+                self._rest = self._show_some(posts)
 
-    def _fitting(self, posts: Posts) -> tuple[int, int]:
-        """How many of them there is room for, one at least, and what these cost."""
+    def _show_some(self, posts: Posts) -> Posts | None:
+        """Shows as many of them as there is room for, one at least; returns the others."""
         each = len(posts.name) + MESSAGE_BYTES
         if self._is_quick and posts.clean is not None:  # not worth to be cut
-            return posts.total, (len(posts.clean) + each * posts.total) // CLEAN
-        cost = 0
+            self._room -= (len(posts.clean) + each * posts.total) // CLEAN
+            self._show(posts)
+            return None
         for count, text in enumerate(posts.texts, 1):
-            cost += len(text) + each
-            if cost >= self._room:
-                return count, cost
-        return posts.total, cost
+            self._room -= len(text) + each
+            if self._room <= 0 and count < posts.total:
+                self._show(posts.part(0, count))
+                return posts.part(count, posts.total)
+        self._show(posts)
+        return None

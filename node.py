@@ -32,7 +32,7 @@ from mesh import Mesh
 from protocol import Fork, Log, Receipt, RemoteError
 from records import Record
 
-MAX_RUNS = 8  # at most 1 MiB
+MAX_RUNS = 16  # 2 MiB at most
 
 
 class Surroundings(Record):
@@ -73,9 +73,9 @@ class Node:
         self._unflushed: dict[int, net.Connection] = {}  # those that a turn has to do with
         self._ending: list[net.Connection] = []
         self._said_full = False
-        # What was sent last, by what was asked of the journal: a burst goes to all links, and to
-        # some a little later. (To read and encode it for each took a third of its author's time.)
-        self._runs: dict[tuple[Log, int, int], protocol.Entries] = {}
+        # What was read of the journal last, with its log and the seq before it: a burst goes to all
+        # links, to some a little later. (To read it for each took a third of its author's time.)
+        self._runs: deque[tuple[Log, int, protocol.Entries]] = deque(maxlen=MAX_RUNS)
         frontier = journal.frontier()
         self.mesh = Mesh(
             log=log,
@@ -257,13 +257,15 @@ class Node:
         self.dispatch(events.EntryFound(action.link, action.log, number))
 
     def _run_after(self, log: Log, after: int, window: int) -> protocol.Entries:
-        entries = self._runs.pop((log, after, window), None)
-        if entries is None:
-            entries = protocol.Entries(self.journal.run(log, after, window))
+        """What is to be sent next; of what was sent before to another link, whatever is left of it:
+        so links that are behind one another come to ask for the same."""
+        for its_log, its_after, entries in self._runs:
+            if its_log == log and its_after <= after < its_after + len(entries.run):
+                sent = after - its_after
+                return protocol.Entries(entries.run[sent:]) if sent else entries
+        entries = protocol.Entries(self.journal.run(log, after, window))
         if entries.run:  # else there may be some later
-            self._runs[log, after, window] = entries
-            if len(self._runs) > MAX_RUNS:
-                del self._runs[next(iter(self._runs))]
+            self._runs.append((log, after, entries))
         return entries
 
     def _send_receipt(self, action: events.SendReceipt) -> None:

@@ -19,17 +19,14 @@ from typing import Any, ClassVar, Self, dataclass_transform
 @dataclass_transform(frozen_default=True)
 class _Making(type):
     def __new__(
-        cls, name: str, bases: tuple[type, ...], body: dict[str, Any], *, with_cache: bool = False
+        cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **options: Any
     ) -> _Making:
-        """`with_cache`: its values have room for what a cached_property has found."""
         types: dict[str, str] = body.get("__annotations__", {})  # texts, by the import at the top
         fields = tuple(each for each, of in types.items() if not of.startswith("ClassVar"))
         defaults = tuple(body.pop(each) for each in fields if each in body)
         body.update((each, property(itemgetter(at))) for at, each in enumerate(fields))
-        body.update(_fields=fields, _defaults=defaults)
-        if not with_cache:
-            body["__slots__"] = ()
-        return super().__new__(cls, name, bases, body)
+        body.update(_fields=fields, _defaults=defaults, __slots__=())
+        return super().__new__(cls, name, bases, body, **options)
 
 
 class Record(tuple[Any, ...], metaclass=_Making):

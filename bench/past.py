@@ -74,7 +74,7 @@ def entries_of(author: int, posts: int) -> Iterator[bytes]:
         if number < 0:
             kind, body = protocol.NAME, name_of(author).encode()
         else:
-            kind, body = protocol.POSTS, protocol.pack_posts([text_of(number)])
+            kind, body = protocol.LINES, text_of(number).encode()
         # The author before it has said as much, or, if it is the last one, one less.
         seen = at + 1 if author else at
         heads = (Head(before, seen),) if seen else ()
@@ -201,6 +201,6 @@ def _version(module: str) -> str:
     ran = subprocess.run(
         [sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    sources = (ROOT / f"{name}.py" for name in sorted(ran.stdout.split()))
-    code = b"".join(source.read_bytes() for source in sources if source.exists())
+    sources = [ROOT / f"{name}.py" for name in sorted(ran.stdout.split())]
+    code = b"".join(s.read_bytes() for s in (*sources, Path(__file__)) if s.exists())
     return hashlib.sha256(code).hexdigest()[:12]

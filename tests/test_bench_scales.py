@@ -56,11 +56,11 @@ def test_the_past_is_signed_by_all_authors_and_has_one_order(tmp_path: Path) -> 
     entries = [*map(protocol.parse_entry, past.read_entries(tmp_path / "entries"))]
     assert all(map(_verify, entries))
     assert [entry.kind for entry in entries] == [protocol.NAME] * past.AUTHORS + [
-        protocol.POSTS
+        protocol.LINES
     ] * POSTS
     for before, entry in pairwise(entries):
         assert [head[:2] for head in entry.heads] == [(before.log, before.seq)]
-    texts = [protocol.unpack_posts(entry.body) for entry in entries[past.AUTHORS :]]
+    texts = [protocol.texts_in(entry) for entry in entries[past.AUTHORS :]]
     assert texts == [[past.text_of(number)] for number in range(POSTS)]
 
     journal = Journal(tmp_path / "other.db", _verify)
