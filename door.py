@@ -244,9 +244,12 @@ class Door:
         if len(self._friendly) > MAX_ADDRESSES:
             del self._friendly[next(iter(self._friendly))]
         connection = net.Connection(
-            self._loop, caller.socket, link, lambda news: self._listen(news, caller.address)
+            self._loop, caller.socket, link, self._news_from(caller.address)
         )
         self._let_in(connection, caller.address)
+
+    def _news_from(self, address: Address) -> Callable[[net.Connection], None]:
+        return lambda connection: self._listen(connection, address)  # and holds no caller
 
     def _make_room(self) -> None:
         most = max(map(len, self._crowds.values()))

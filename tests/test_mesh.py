@@ -5,6 +5,7 @@ transcript is exact: an action too many, too few or elsewhere fails it, and so d
 TimePassed at any other time than the one at which the mesh asked for it.
 """
 
+from collections import Counter
 from itertools import count, pairwise
 from random import Random
 from typing import Any
@@ -34,7 +35,7 @@ from events import (
     TimePassed,
 )
 from mesh import Mesh
-from protocol import Entry, Fork, Frontier, Have, Head, Hello, Log, Peer, Peers, Ping
+from protocol import Entry, Fork, Frontier, Have, Head, Hello, Log, Peer, Peers, Ping, Pong
 
 ANN, ME, ZOE, BOB = (letter * 32 for letter in (b"A", b"M", b"Z", b"B"))
 ANN_LOG, MY_LOG, ZOE_LOG, BOB_LOG = (member + bytes(8) for member in (ANN, ME, ZOE, BOB))
@@ -150,8 +151,8 @@ def shown(thing: Any) -> str:
         return BY_BYTES[thing]
     if isinstance(thing, Hello):
         thing = thing.but(seen="")  # a test of its own looks at that
-    names = getattr(thing, "_fields", ())
-    if names:
+    names = getattr(thing, "_fields", None)
+    if names is not None:
         inside = ", ".join(f"{name}={shown(getattr(thing, name))}" for name in names)
         return f"{type(thing).__name__}({inside})"
     if isinstance(thing, tuple):
@@ -948,6 +949,7 @@ def test_an_entry_is_not_sent_to_a_peer_that_has_it_from_its_source() -> None:
               << SendMessage(2, Have((Head(ANN_LOG, 1),)))
         5.000 >> TimePassed()
               << SendMessage(1, Ping())
+              << SendMessage(2, Ping())
     """)
 
 
@@ -1597,6 +1599,24 @@ def test_who_has_said_nothing_is_confirmed_by_all_it_was_linked_to() -> None:
 
 
 # What a person sees of the mesh, and does to it
+
+
+def test_links_at_rest_are_looked_at_twice_a_second_at_most_however_many_there_are() -> None:
+    script = Script(max_links=200)
+    for number in range(1, 101):
+        script.link(member(number), number)  # each at its own time
+    looks, asked, end = 0, Counter[int](), script.now + 60.0
+    while (due := script.mesh.deadline()) is not None and due <= end:
+        script.now = due
+        looks += script.mesh._links_at <= due  # else it is time for something else
+        for action in script.do(TimePassed()):
+            if isinstance(action, SendMessage) and isinstance(action.message, Ping):
+                asked[action.link] += 1
+                script.do(MessageReceived(action.link, Pong()))
+    assert looks <= 2 * 60.0 / mesh.PINGS_S
+    assert len(asked) == 100
+    assert min(asked.values()) >= 60.0 / mesh.PING_S - 1
+    assert max(asked.values()) <= 60.0 / (mesh.PING_S - mesh.PINGS_S) + 1
 
 
 def test_a_pong_tells_the_round_trip_and_one_that_nobody_asked_for_tells_nothing() -> None:
