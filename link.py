@@ -30,6 +30,11 @@ HANDSHAKE_BYTES = 8 * 1024
 # rest is no more work than a turn that finds it unfinished.)
 TURN_BYTES = 16 * 1024
 TURN_MESSAGES = 32
+# A memory BIO keeps room for the most that was ever in it at once, as long as the link lives. So a
+# burst goes through it record by record, and the little that links say at rest (in a large room
+# 4 KB of Peers) in pieces: an idle link has 31 KB, and had 38. 64 KB cost 2 us more than 22.
+RECORD_BYTES = 16 * 1024
+PIECE_BYTES = 2 * 1024
 # What the kernel may hold, each way. Its default is 4 MB a link on loopback; this carries a
 # burst, and a link to the other side of the world with 128 KiB in flight.
 BUFFER_BYTES = 96 * 1024
@@ -182,14 +187,23 @@ class Link:
         """What is to be sent now; the socket deletes from its front what it took. `mid_turn`:
         without the messages of this turn, which may tell of what is not stored yet."""
         if self._plain and self.secured and not mid_turn:
+            plain = memoryview(b"".join(self._plain))
+            piece = PIECE_BYTES if len(plain) <= 4 * PIECE_BYTES else RECORD_BYTES
             with contextlib.suppress(ssl.SSLError):  # broken: the reader has said so, or will
-                self._tls.write(b"".join(self._plain))
+                for start in range(0, len(plain), piece):
+                    self._tls.write(plain[start : start + piece])
+                    self._encrypted()
             self._plain.clear()
-        if self.knocked and self._outgoing.pending:
-            self._cipher += self._outgoing.read()
+        if self.knocked:
+            self._encrypted()
         if not self._plain:
             self.queued_bytes = len(self._cipher)
         return self._cipher
+
+    def _encrypted(self) -> None:
+        """Takes what TLS has made for the far end."""
+        if self._outgoing.pending:
+            self._cipher += self._outgoing.read()
 
     def sent(self, count: int) -> None:
         del self._cipher[:count]

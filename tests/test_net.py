@@ -28,6 +28,8 @@ from link import (
     HANDSHAKE_BYTES,
     HIGH_WATER_BYTES,
     MAX_QUEUED_BYTES,
+    PIECE_BYTES,
+    RECORD_BYTES,
     Failed,
     Gate,
     Link,
@@ -326,16 +328,42 @@ def test_what_follows_the_knock_in_one_piece_belongs_to_tls(pair: Pair) -> None:
 # ---------------------------------------------------------------- messages over a link
 
 
-def test_all_messages_of_a_turn_leave_as_one_record_and_arrive_in_order(pair: Pair) -> None:
+# Of TLS 1.3: the kind of what is in a record, and its tag.
+RECORD_MORE_BYTES = 1 + 16
+
+
+def record_sizes(data: bytes) -> list[int]:
+    sizes = []
+    while data:
+        size = int.from_bytes(data[3:5], "big")
+        assert len(data) >= 5 + size, "cut off"
+        sizes.append(size)
+        data = data[5 + size :]
+    return sizes
+
+
+def test_all_messages_of_a_turn_leave_in_few_records_and_arrive_in_order(
+    pair: Pair,
+) -> None:
     secured(pair)
     for number in range(100):
         pair.dialer.send(Hello(str(number), 0, 0))
     data = taken(pair.dialer)
-    assert int.from_bytes(data[3:5], "big") + 5 == len(data)  # one TLS record
+    sizes = record_sizes(data)
+    assert max(sizes) == PIECE_BYTES + RECORD_MORE_BYTES and len(sizes) == 2
     events = pair.listener.receive(data)
     assert [event.name for event in events if isinstance(event, Hello)] == [
         str(number) for number in range(100)
     ]
+
+
+def test_a_burst_leaves_in_the_largest_records_that_there_are(pair: Pair) -> None:
+    secured(pair)
+    for _ in range(10):
+        pair.dialer.send(Entries((bytes(5000),)))
+    sizes = record_sizes(taken(pair.dialer))
+    assert max(sizes) == RECORD_BYTES + RECORD_MORE_BYTES
+    assert len(sizes) == -(-sum(sizes) // max(sizes))
 
 
 def test_a_largest_message_arrives_whole(pair: Pair) -> None:
