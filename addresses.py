@@ -178,15 +178,20 @@ THIS_MACHINE, THIS_LINK, PRIVATE, EVERYWHERE = range(4)
 def scope_of(address: Address) -> int | None:
     """How far an address reaches. None for a host name, for no single machine's address, and for
     what is no address in its one spelling."""
+    return _scope_of(address.host)
+
+
+@lru_cache(maxsize=1024)  # asked for all links, about a hundred, whenever one comes: 6 us each
+def _scope_of(name: str) -> int | None:
     import ipaddress
 
     try:
-        host = ipaddress.ip_address(address.host)
+        host = ipaddress.ip_address(name)
     except ValueError:
         return None
-    if str(host) != address.host or host.is_multicast or host.is_unspecified:
+    if str(host) != name or host.is_multicast or host.is_unspecified:
         return None
-    _, percent, scope = address.host.partition("%")
+    _, percent, scope = name.partition("%")
     if percent and not (host.is_link_local and re.fullmatch(_SCOPE, scope)):
         return None  # no other needs to say on which wire; and Python takes anything for one
     if host.version == 4 and int(host) >> 24 in (0, 255):
