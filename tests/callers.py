@@ -112,8 +112,10 @@ def rude(room: Room, source: Machine, target: Machine, chance: Random, entry: by
 def _boast() -> Iterator[Have]:
     """A frontier of more logs than are to be remembered, and then some."""
     most = protocol.MAX_HAVE_LOGS
-    for start in range(0, mesh.MAX_LOGS_TOLD + most, most)[:10]:
-        heads = (Head(number.to_bytes(40, "big"), 1) for number in range(start, start + most))
+    total = mesh.MAX_LOGS_TOLD + most // 4
+    for start in range(0, total, most)[:10]:
+        numbers = range(start, min(start + most, total))
+        heads = (Head(number.to_bytes(40, "big"), 1) for number in numbers)
         yield Have(tuple(heads), last=False)
 
 
