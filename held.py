@@ -75,4 +75,4 @@ class Held:
 
 
 def bytes_of(entries: Sequence[Entry]) -> int:
-    return sum([len(entry.raw) for entry in entries])
+    return sum([len(entry.raw) for entry in entries])  # a generator takes twice as long

@@ -80,7 +80,6 @@ KEEP_ENTRIES = 512
 MAX_ORDERS_CACHED = 4096
 # Logs of which a pack is kept as it was read, for the next entry in it: 30 KB each.
 MAX_UNPACKED = 64
-_NEVER = 2**63  # more than any seq
 # A window (Backlog) ends for each log at one of so many places, or all that waits for the last
 # one would be placed, shown and stored in one turn: 5,000 entries, 25 ms.
 PHASES = 8
@@ -678,11 +677,12 @@ class Journal:
     def _place(self, entry: Entry, state: _LogState) -> Head | None:
         """Places the next entry of a log: `state` tells where, `placed_count` as which. Or says
         what its author had seen that is not placed here."""
+        logs, tips = self._logs, self._tips
         stamp, rank = state.order
         named = []  # tips
         for head in entry.heads:
             log, seq = head.log, head.seq
-            seen = self._logs.get(log)
+            seen = logs.get(log)
             if seen is None or seen.placed < seq:
                 # Of a forked log nothing is waited for: its author may have gone on in a branch
                 # that is refused here, for ever.
@@ -692,12 +692,12 @@ class Journal:
                 order = seen.order if seen.placed == seq else self._order(head)
                 stamp = order[0] if order[0] > stamp else stamp
                 rank = order[1] if order[1] > rank else rank
-            if self._tips.get(log, _NEVER) <= seq:
+            if log in tips and tips[log] <= seq:
                 named.append(log)
         for log in named:
-            del self._tips[log]
+            del tips[log]
         log, seq, time_ms = entry.log, entry.seq, entry.time_ms
-        self._tips[log] = seq
+        tips[log] = seq
         order = (time_ms if time_ms > stamp else stamp, rank + 1)
         state.placed, state.order = seq, order
         self._orders[log, seq] = order
@@ -731,20 +731,21 @@ class Journal:
         goes, then the next, lets nearly every entry wait, and takes twice as long.)"""
         placed: list[Entry] = []
         turns = [(0, log)]
+        logs, all_held = self._logs, self._held.logs
         while turns:
             log = turns[0][1]
             count = len(placed)
-            state, held = self._logs.get(log), self._held.logs.get(log)
-            if state is not None and state.placed < state.seq:
-                goes_on = self._advance_stored(log, placed)
-            else:
-                goes_on = held is not None and self._advance_held(log, held, state, placed)
-            if goes_on and held is not None and held.entries:
-                heapq.heapreplace(turns, (held.entries[0].time_ms, log))
-            else:
+            state, held = logs.get(log), all_held.get(log)
+            time_ms = None
+            if state is None or state.placed >= state.seq or self._advance_stored(log, placed):
+                if held is not None and held.entries:
+                    time_ms = self._advance_held(log, held, state, placed)
+            if time_ms is None:
                 heapq.heappop(turns)
+            else:
+                heapq.heapreplace(turns, (time_ms, log))
             if log in self._waiting and len(placed) > count:
-                for woken in self._woken(log, self._logs[log].placed):
+                for woken in self._woken(log, logs[log].placed):
                     heapq.heappush(turns, (0, woken))
         return placed
 
@@ -770,15 +771,16 @@ class Journal:
 
     def _advance_held(
         self, log: Log, held: HeldLog, state: _LogState | None, placed: list[Entry]
-    ) -> bool:
-        """The next entry that is held of a log, of which all that is stored is placed. False if
-        it has to wait."""
-        entry = held.entries[0]
+    ) -> int | None:
+        """The next entry that is held of a log, of which all that is stored is placed. Unless it
+        has to wait, the time (ms) of the one after it, if there is one."""
+        entries = held.entries
+        entry = entries[0]
         state = state or _LogState(0)
         missing = self._place(entry, state)
         if missing is not None:
             self._wait(log, missing)
-            return False
+            return None
         batch = self._unwritten.get(log)
         if batch is None:
             batch = self._unwritten[log] = _Batch()
@@ -787,10 +789,10 @@ class Journal:
         batch.orders += (*state.order, self.placed_count)
         batch.entries.append(entry)
         placed.append(entry)
-        held.entries.popleft()
-        if held.checked[0] == entry.seq:
+        entries.popleft()
+        if held.checked[0] == state.placed:
             batch.checked.append(held.checked.popleft())
-        return True
+        return entries[0].time_ms if entries else None
 
     def _wait(self, log: Log, missing: Head) -> None:
         self._waits.add(log)
