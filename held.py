@@ -9,7 +9,6 @@ Lives here: entries of each log, in their order. Never here: what they wait for,
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from protocol import Entry, Log
@@ -26,8 +25,10 @@ class HeldLog:
 
     def __init__(self, source: int) -> None:
         self.source = source  # what brought the last run
-        self.entries: deque[Entry] = deque()
-        self.checked: deque[int] = deque()  # whose own signature was checked
+        self.entries: list[Entry] = []
+        self.checked: list[int] = []  # seqs whose own signature was checked
+        self.placed = 0  # so many of the entries are, and are to be stored at once
+        self.orders: list[int] = []  # of each of these stamp, rank and number
 
 
 class Held:
@@ -67,11 +68,18 @@ class Held:
         at = seq - held.entries[0].seq if held else -1
         return held is not None and 0 <= at < len(held.entries) and held.entries[at].raw == raw
 
-    def forget(self, log: Log, taken: Sequence[Entry]) -> None:
-        """These were taken; with the last that is held of it the log goes."""
-        self.bytes -= bytes_of(taken)
-        if not self.logs[log].entries:
+    def take(self, log: Log, count: int) -> HeldLog:
+        """The first entries of a log, that are no longer held from here on."""
+        held = self.logs[log]
+        entries, held.entries = held.entries[:count], held.entries[count:]
+        checked = [seq for seq in held.checked if seq <= entries[-1].seq]
+        taken = HeldLog(held.source, entries, checked, held.placed, held.orders)
+        held.checked = held.checked[len(checked) :]
+        held.placed, held.orders = 0, []
+        self.bytes -= bytes_of(entries)
+        if not held.entries:
             del self.logs[log]
+        return taken
 
 
 def bytes_of(entries: Sequence[Entry]) -> int:

@@ -178,15 +178,6 @@ class _LogState:
         self.order = (0, 0)  # (stamp, rank) of the entry placed
 
 
-class _Batch:
-    """What was held of a log and is placed now."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.orders: list[int] = []  # stamp, rank and number of each
-        self.checked: list[int] = []  # seqs whose own signature was
-
-
 # (stamp, rank, log as a number), each negative where the newest comes first; seq, log, row.
 _Turn = tuple[int, int, int, int, Log, Row | None]
 
@@ -216,7 +207,7 @@ class Journal:
         self._full = False  # as it is opened; else a transaction is synced at its commit
         self._synced = True  # all that was committed is on the platter
         self._held = Held()
-        self._unwritten: dict[Log, _Batch] = {}
+        self._unwritten: list[Log] = []  # of which something is held and placed
         self._released: list[Released] = []
         self._orders: dict[tuple[Log, int], tuple[int, int]] = {}  # (stamp, rank), some of them
         self._unpacked: dict[int, list[Row]] = {}  # of some logs, by their id
@@ -612,25 +603,21 @@ class Journal:
 
     def _keep(self, log: Log) -> int:
         """How many entries that were."""
-        held = self._held.logs.get(log)
-        if held is None:
+        if log not in self._held.logs:
             return 0
-        self._begin(full=False)
+        held = self._held.take(log, len(self._held.logs[log].entries))
         state = self._logs.get(log) or self._add_log(log, _LogState(0))
-        entries, checked = list(held.entries), {*held.checked}
-        columns = [(state.id, each.seq, int(each.seq in checked)) for each in entries]
-        self._db.executemany(
-            rows.INSERT,
-            [
-                rows.row_of((*start, None, None, None), entry.raw)
-                for start, entry in zip(columns, entries, strict=True)
-            ],
-        )
-        self._stored(state, entries)
+        checked = {*held.checked}
+        columns = [(state.id, each.seq, int(each.seq in checked)) for each in held.entries]
+        found = [
+            rows.row_of((*start, None, None, None), entry.raw)
+            for start, entry in zip(columns, held.entries, strict=True)
+        ]
+        self._begin(full=False)
+        self._db.executemany(rows.INSERT, found)
+        self._stored(state, held.entries)
         self._released.append(Released(log, state.seq, held.source))
-        held.entries.clear()
-        self._held.forget(log, entries)
-        return len(entries)
+        return len(found)
 
     def _write_placed(self) -> None:
         """Stores what was held and is placed now, in packs."""
@@ -638,12 +625,12 @@ class Journal:
             return
         self._begin(full=False)
         found: list[Row] = []
-        for log, batch in self._unwritten.items():
+        for log in self._unwritten:
             state = self._logs[log]
+            batch = self._held.take(log, self._held.logs[log].placed)
             found += _packs(state.id, batch)
             self._stored(state, batch.entries)
-            self._released.append(Released(log, state.seq, self._held.logs[log].source))
-            self._held.forget(log, batch.entries)
+            self._released.append(Released(log, state.seq, batch.source))
         self._db.executemany(rows.INSERT, found)
         self._unwritten.clear()
         if len(self._orders) > MAX_ORDERS_CACHED:
@@ -738,7 +725,7 @@ class Journal:
             state, held = logs.get(log), all_held.get(log)
             time_ms = None
             if state is None or state.placed >= state.seq or self._advance_stored(log, placed):
-                if held is not None and held.entries:
+                if held is not None and held.placed < len(held.entries):
                     time_ms = self._advance_held(log, held, state, placed)
             if time_ms is None:
                 heapq.heappop(turns)
@@ -774,25 +761,20 @@ class Journal:
     ) -> int | None:
         """The next entry that is held of a log, of which all that is stored is placed. Unless it
         has to wait, the time (ms) of the one after it, if there is one."""
-        entries = held.entries
-        entry = entries[0]
+        entry = held.entries[held.placed]
         state = state or _LogState(0)
         missing = self._place(entry, state)
         if missing is not None:
             self._wait(log, missing)
             return None
-        batch = self._unwritten.get(log)
-        if batch is None:
-            batch = self._unwritten[log] = _Batch()
+        if not held.placed:
+            self._unwritten.append(log)
             if not state.id:
                 self._add_log(log, state)
-        batch.orders += (*state.order, self.placed_count)
-        batch.entries.append(entry)
+        held.placed += 1
+        held.orders += (*state.order, self.placed_count)
         placed.append(entry)
-        entries.popleft()
-        if held.checked[0] == state.placed:
-            batch.checked.append(held.checked.popleft())
-        return entries[0].time_ms if entries else None
+        return held.entries[held.placed].time_ms if held.placed < len(held.entries) else None
 
     def _wait(self, log: Log, missing: Head) -> None:
         self._waits.add(log)
@@ -1134,7 +1116,7 @@ class _Explained:
             self._journal.explain(error)
 
 
-def _packs(id: int, batch: _Batch) -> Iterator[Row]:
+def _packs(id: int, batch: HeldLog) -> Iterator[Row]:
     """The rows for what was held of the log with this id. Nearly always it is one."""
     entries, numbers = batch.entries, batch.orders[2::3]
     sizes = [len(entry.raw) for entry in entries]
@@ -1152,7 +1134,7 @@ def _packs(id: int, batch: _Batch) -> Iterator[Row]:
         yield _pack(id, batch, 0, len(entries))
 
 
-def _pack(id: int, batch: _Batch, start: int, end: int) -> Row:
+def _pack(id: int, batch: HeldLog, start: int, end: int) -> Row:
     raws = [entry.raw for entry in batch.entries[start:end]]
     last = batch.entries[end - 1]
     *orders, stamp, rank, number = batch.orders[3 * start : 3 * end]
