@@ -57,8 +57,8 @@ from typing import Any
 import protocol
 import rows
 from held import MAX_BYTES, MAX_ENTRIES_OF_ONE, Held, HeldLog
+from outcomes import Conflict, Crossed, Gap, Known, NoRoom, Released, Stored, Waits
 from protocol import Entry, Frontier, Head, Log, RemoteError
-from records import Record
 from rows import Row
 
 # What the far end takes in one frame, less its kind byte.
@@ -114,59 +114,6 @@ class JournalLocked(JournalError):
 
 class JournalDamaged(JournalError):
     """The file is not as it was written. `rescue` is for this."""
-
-
-class Stored(Record):
-    """Entries up to `seq` of `log` are held now; `placed` may be shown, in this order."""
-
-    log: Log
-    seq: int
-    placed: list[Entry]
-
-
-class Known(Record):
-    """Nothing new in that run."""
-
-
-class Gap(Record):
-    """The run begins beyond what is held of `log`."""
-
-    log: Log
-
-
-class Waits(Record):
-    """The run is sound, and held in memory until what its entries wait for is here."""
-
-
-class Crossed(Record):
-    """The run does not simply follow what is held of its log: `keep` that, then ask again."""
-
-    log: Log
-
-
-class Released(Record):
-    """Entries up to `seq` of `log` were held, and are stored now. `source`: see `append`."""
-
-    log: Log
-    seq: int
-    source: int
-
-
-class NoRoom(Record):
-    """The run begins a log that is one more than this journal keeps."""
-
-    log: Log
-
-
-class Conflict(Record):
-    """The run does not follow what is held of `log`: somebody forked it. `ours` is the
-    entry held where they part; `theirs` the other one of that seq, where it was in the
-    run and both carry a valid signature of their own, and so are proof."""
-
-    log: Log
-    ours: bytes
-    theirs: bytes | None
-    placed: tuple[Entry, ...] = ()  # what had waited for more of this log, and need not now
 
 
 class _LogState:
@@ -628,7 +575,7 @@ class Journal:
         for log in self._unwritten:
             state = self._logs[log]
             batch = self._held.take(log, self._held.logs[log].placed)
-            found += _packs(state.id, batch)
+            found += rows.packs(state.id, batch.entries, batch.orders, batch.checked)
             self._stored(state, batch.entries)
             self._released.append(Released(log, state.seq, batch.source))
         self._db.executemany(rows.INSERT, found)
@@ -1114,33 +1061,6 @@ class _Explained:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self._journal.explain(error)
-
-
-def _packs(id: int, batch: HeldLog) -> Iterator[Row]:
-    """The rows for what was held of the log with this id. Nearly always it is one."""
-    entries, numbers = batch.entries, batch.orders[2::3]
-    sizes = [len(entry.raw) for entry in entries]
-    ends = {seq - entries[0].seq + 1 for seq in batch.checked} - {len(entries)}
-    if ends or sum(sizes) > rows.PACK_BYTES or numbers[-1] - numbers[0] >= rows.PACK_SPAN:
-        start = size = 0
-        for at in range(1, len(entries)):
-            size += sizes[at - 1]
-            far = numbers[at] - numbers[start] >= rows.PACK_SPAN
-            if far or at in ends or size + sizes[at] > rows.PACK_BYTES:
-                yield _pack(id, batch, start, at)
-                start, size = at, 0
-        yield _pack(id, batch, start, len(entries))
-    else:
-        yield _pack(id, batch, 0, len(entries))
-
-
-def _pack(id: int, batch: HeldLog, start: int, end: int) -> Row:
-    raws = [entry.raw for entry in batch.entries[start:end]]
-    last = batch.entries[end - 1]
-    *orders, stamp, rank, number = batch.orders[3 * start : 3 * end]
-    columns = (id, last.seq, int(last.seq in batch.checked), stamp, rank, number)
-    earlier = rows.pack(raws[:-1], orders) if orders else None
-    return rows.row_of(columns, last.raw, earlier)
 
 
 def _order_of(row: Row) -> tuple[int, int]:

@@ -26,9 +26,10 @@ import events
 import net
 import protocol
 from events import Address
-from journal import Conflict, Crossed, Gap, Journal, NoRoom, Stored, Waits
+from journal import Journal
 from link import Failed, Gate, Link, Secured
 from mesh import Mesh
+from outcomes import Conflict, Crossed, Gap, NoRoom, Stored, Waits
 from protocol import Fork, Log, Receipt, RemoteError
 from records import Record
 

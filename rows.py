@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from protocol import Head
+from protocol import Entry, Head
 
 # To read one entry of a pack costs reading all of it: 20 µs for so much.
 PACK_BYTES = 12 * 1024
@@ -119,6 +119,36 @@ def pack(entries: Sequence[bytes], orders: Sequence[int]) -> bytes:
     lengths = struct.pack(f">{len(entries)}I", *map(len, entries))
     start = _COUNT.pack(len(entries)) + struct.pack(f">{len(orders)}Q", *orders)
     return b"".join((start, lengths, *entries))
+
+
+def packs(
+    id: int, entries: Sequence[Entry], orders: Sequence[int], checked: Sequence[int]
+) -> Iterator[Row]:
+    """The rows for entries, placed at once, of the log with this id. Nearly always it is one.
+    `checked`: the seqs of those whose own signature was."""
+    sizes = [len(entry.raw) for entry in entries]
+    numbers = orders[2::3]
+    ends = {seq - entries[0].seq + 1 for seq in checked} | {len(entries)}
+    start = size = 0
+    if len(ends) == 1 and sum(sizes) <= PACK_BYTES and numbers[-1] - numbers[0] < PACK_SPAN:
+        sizes = []
+    for at, entry_bytes in enumerate(sizes[:-1], 1):
+        size += entry_bytes
+        is_far = numbers[at] - numbers[start] >= PACK_SPAN
+        if is_far or at in ends or size + sizes[at] > PACK_BYTES:
+            yield _row_of_pack(id, entries[start:at], orders[3 * start : 3 * at], checked)
+            start, size = at, 0
+    yield _row_of_pack(id, entries[start:], orders[3 * start :], checked)
+
+
+def _row_of_pack(
+    id: int, entries: Sequence[Entry], orders: Sequence[int], checked: Sequence[int]
+) -> Row:
+    raws = [entry.raw for entry in entries]
+    *before, stamp, rank, placed = orders
+    seq = entries[-1].seq
+    columns = (id, seq, int(seq in checked), stamp, rank, placed)
+    return row_of(columns, raws[-1], pack(raws[:-1], before) if before else None)
 
 
 def unpack(row: Row) -> list[Row]:

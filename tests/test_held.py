@@ -15,7 +15,8 @@ import held
 import journal as journals
 import protocol
 from backlog import Backlog
-from journal import Conflict, Crossed, Gap, Journal, Known, NoRoom, Released, Stored, Waits
+from journal import Journal
+from outcomes import Conflict, Crossed, Gap, Known, NoRoom, Released, Stored, Waits
 from protocol import Entry, Head, Log
 from tests.test_journal import (
     ALICE,

@@ -67,7 +67,8 @@ MAY_IMPORT = {
         "user",
         "whereabouts",
     },
-    "journal": {"held", "protocol", "rows"},
+    "journal": {"held", "outcomes", "protocol", "rows"},
+    "outcomes": {"protocol"},
     "rows": {"protocol"},
     "held": {"protocol"},
     "kept": {
@@ -90,7 +91,7 @@ MAY_IMPORT = {
     "layout": {"text"},
     "mesh": {"addresses", "backlog", "contacts", "events", "protocol", "receipts"},
     "net": {"link", "protocol"},
-    "node": {"events", "journal", "link", "mesh", "net", "protocol"},
+    "node": {"events", "journal", "link", "mesh", "net", "outcomes", "protocol"},
     "output": {"text"},
     "protocol": set(),
     "qr": set(),

@@ -25,17 +25,8 @@ from hypothesis import strategies as st
 import journal as journals
 import protocol
 import rows
-from journal import (
-    Conflict,
-    Gap,
-    Journal,
-    JournalDamaged,
-    JournalError,
-    JournalLocked,
-    Known,
-    Stored,
-    check_run,
-)
+from journal import Journal, JournalDamaged, JournalError, JournalLocked, check_run
+from outcomes import Conflict, Gap, Known, NoRoom, Stored
 from protocol import POSTS, Entry, Head, RemoteError, parse_entry
 from rescue import Rescued, refill, rescue
 
@@ -359,7 +350,7 @@ def test_the_number_of_logs_has_a_limit(journal: Journal, monkeypatch: pytest.Mo
     bob = Author(BOB)
     bob.says("waits", heads=(Head(CAROL, 1),))
     journal.append(bob.run)
-    assert journal.append(speaker(CAROL, "one").run) == journals.NoRoom(CAROL)
+    assert journal.append(speaker(CAROL, "one").run) == NoRoom(CAROL)
     assert journal.frontier() == {ALICE: 1, BOB: 1}
 
 
@@ -370,7 +361,7 @@ def test_one_author_fills_its_own_share_of_the_logs_only(
     logs = [ALICE[:32] + bytes([number]) * 8 for number in range(3)]
     for log in logs:
         journal.append(speaker(log, "one").run)
-    assert journal.append(speaker(logs[2], "one").run) == journals.NoRoom(logs[2])
+    assert journal.append(speaker(logs[2], "one").run) == NoRoom(logs[2])
     journal.append(speaker(BOB, "one").run)
     assert journal.frontier() == {logs[0]: 1, logs[1]: 1, BOB: 1}
 

@@ -637,3 +637,9 @@ def test_the_python_calls_for_a_run_do_not_grow_unseen() -> None:
     finally:
         sys.setprofile(None)
     assert calls <= 64
+
+
+def test_a_run_of_more_entries_than_may_be_is_refused_before_they_are_cut() -> None:
+    run = (b"",) * (protocol.MAX_RUN + 1)
+    with pytest.raises(RemoteError, match="more than 256 entries"):
+        list(protocol.Frames().feed(protocol.encode(protocol.Entries(run))))
