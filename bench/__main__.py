@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +29,7 @@ REPETITIONS, FAST_REPETITIONS = 5, 3
 
 # The letters of what each module measures.
 SCENARIOS = (
-    ("agc", "throughput"),
+    ("ag", "throughput"),
     ("b", "latency"),
     ("d", "stopped"),
     ("c", "idle"),
@@ -41,6 +43,8 @@ SCENARIOS = (
 
 def main() -> int:
     args = _arguments()
+    # Whoever ends it so has all that it started ended as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -92,13 +96,17 @@ def _measured(plan: Plan, only: str, tables: dict[str, report.Table]) -> Iterato
         if only and not set(only) & set(letters):
             continue
         plan.say(f"({', '.join(letters)}) {name.replace('_', ' ')}")
-        scenario = importlib.import_module(f"bench.{name}")
-        if hasattr(scenario, "table"):
-            tables[letters] = scenario.table
-        measure: Callable[[Plan], Iterator[Figure]] = scenario.measure
-        for figure in measure(plan):
-            plan.say(f"   {report.line_of(figure)}")
-            yield figure
+        try:
+            scenario = importlib.import_module(f"bench.{name}")
+            if hasattr(scenario, "table"):
+                tables[letters] = scenario.table
+            measure: Callable[[Plan], Iterator[Figure]] = scenario.measure
+            for figure in measure(plan):
+                plan.say(f"   {report.line_of(figure)}")
+                yield figure
+        except Exception as error:  # what others have found is not to be lost by it
+            traceback.print_exc()
+            plan.failures.append(f"{name}: {error!r:.500}")
 
 
 def _plot(figures: list[Figure], versions: dict[str, str]) -> str:

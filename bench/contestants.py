@@ -34,28 +34,25 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def selchat(receivers: int, *options: str) -> Crowd:
+def selchat(crowd: Crowd, receivers: int, option: str = "--plain") -> None:
     """One that is fed, and others that know its address, on their way to a full mesh."""
-    crowd = Crowd("selchat, --json" if "--json" in options else "selchat")
     (port,) = free_ports(1)
     for n in range(receivers + 1):
         ports = (port, 0, NAME) if n == 0 else (0, port, f"r{n}")
         process = crowd.start(
             *(sys.executable, ROOT / "selchat.py", "--data", crowd.folder / str(n)),
-            *(options or ("--plain",)),
-            *ports,
+            *(option, *ports),
         )
         if n:
             crowd.read_from(process)
         else:
             crowd.feed_to(process)
             await_listener(crowd, port)  # as others must: they dial only once
-    crowd.unwrap = from_json if "--json" in options else from_plain
-    return crowd
+    crowd.unwrap = from_json if option == "--json" else from_plain
 
 
-def selchat_json(receivers: int) -> Crowd:
-    return selchat(receivers, "--json")
+def selchat_json(crowd: Crowd, receivers: int) -> None:
+    selchat(crowd, receivers, "--json")
 
 
 def from_plain(shown: bytes) -> bytes:
@@ -80,20 +77,7 @@ def from_json(shown: bytes) -> bytes:
     return b"".join(b"%b\n" % text for text in TEXT.findall(shown))
 
 
-def bare(receivers: int) -> Crowd:
-    return _bare("bare mesh", receivers)
-
-
-def bare_tls(receivers: int) -> Crowd:
-    return _bare("bare mesh, TLS", receivers, tls=True)
-
-
-def bare_disk(receivers: int) -> Crowd:
-    return _bare("bare mesh, TLS, disk", receivers, tls=True, disk=True)
-
-
-def _bare(who: str, receivers: int, *, tls: bool = False, disk: bool = False) -> Crowd:
-    crowd = Crowd(who)
+def bare(crowd: Crowd, receivers: int, *, tls: bool = False, disk: bool = False) -> None:
     if tls:
         write_certificate(crowd.folder / "link.pem")
     ports = free_ports(receivers + 1)
@@ -105,7 +89,14 @@ def _bare(who: str, receivers: int, *, tls: bool = False, disk: bool = False) ->
         )
         crowd.feed_to(process) if n == 0 else crowd.read_from(process)
         await_listener(crowd, port)
-    return crowd
+
+
+def bare_tls(crowd: Crowd, receivers: int) -> None:
+    bare(crowd, receivers, tls=True)
+
+
+def bare_disk(crowd: Crowd, receivers: int) -> None:
+    bare(crowd, receivers, tls=True, disk=True)
 
 
 def await_listener(crowd: Crowd, port: int) -> None:

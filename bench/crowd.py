@@ -48,7 +48,7 @@ class Contestant:
     """Who can be started, and with how many receivers."""
 
     who: str
-    start: Callable[[int], Crowd]  # with so many receivers
+    start: Callable[[Crowd, int], object]  # its processes, with so many receivers
     does: str  # for its lines, beside carrying them
     version: Callable[[], str]  # empty if it is not installed
     most: int = 32  # receivers that it is asked to serve
@@ -169,7 +169,7 @@ class Crowd:
             path.read_text(errors="replace").strip()[-200:] for path in self.folder.glob("stderr-*")
         ]
         ended = [process.returncode for process in self.processes if process.poll() is not None]
-        return NotReady(f"{self.who}: {what}; ended: {ended}; said: {[s for s in said if s][:3]}")
+        return NotReady(f"{what}; ended: {ended}; said: {[s for s in said if s][:3]}")
 
     # ---------------------------------------------------------------- what they cost
 
@@ -225,12 +225,13 @@ def start_all(
     crowds: list[Crowd] = []
     for contestant in contestants:
         try:
-            crowd = contestant.start(receivers)
+            crowd = Crowd(contestant.who)
             stack.callback(crowd.close)
+            contestant.start(crowd, receivers)
             crowd.wait_heard()
             crowds.append(crowd)
-        except NotReady as error:
-            failures.append(str(error))
+        except (NotReady, OSError) as error:
+            failures.append(f"{contestant.who}: {error}")
     end = time.monotonic() + SETTLE_S
     while time.monotonic() < end:
         before = sum(crowd.cpu_s() for crowd in crowds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from bench.crowd import NotReady
+from bench.crowd import Crowd, NotReady
 from bench.figures import Figure, Plan
 from bench.rivals import there
 
@@ -25,17 +25,14 @@ def measure(plan: Plan) -> Iterator[Figure]:
     plan.say(f"   two from nothing: {', '.join(seconds)}")
     for _ in range(plan.repetitions):
         for contestant in contestants:
+            crowd = Crowd(contestant.who)
             began = time.perf_counter()
             try:
-                crowd = contestant.start(1)
-            except NotReady as error:
-                plan.failures.append(str(error))
-                continue
-            try:
+                contestant.start(crowd, 1)
                 crowd.wait_heard()
                 seconds[contestant.who].append(time.perf_counter() - began)
-            except NotReady as error:
-                plan.failures.append(str(error))
+            except (NotReady, OSError) as error:
+                plan.failures.append(f"{contestant.who}: {error}")
             finally:
                 crowd.close()
     for who, values in seconds.items():

@@ -58,31 +58,26 @@ def program_version(name: str, option: str) -> str:
 # ---------------------------------------------------------------- meshes
 
 
-def zmq_mesh(receivers: int) -> Crowd:
-    crowd = Crowd("pyzmq PUB/SUB")
+def zmq_mesh(crowd: Crowd, receivers: int) -> None:
     ports = free_ports(receivers + 1)
     for n, port in enumerate(ports):
         others = [other for other in ports if other != port]
         process = crowd.start(PYTHON, ROOT / "bench" / "zmq_mesh.py", port, *others)
         crowd.feed_to(process) if n == 0 else crowd.read_from(process)
-    return crowd
 
 
-def pyre_mesh(receivers: int) -> Crowd:
-    crowd = Crowd("zeromq-pyre")
+def pyre_mesh(crowd: Crowd, receivers: int) -> None:
     (port,) = free_ports(1)
     for n in range(receivers + 1):
         process = crowd.start(PYTHON, ROOT / "bench" / "pyre_mesh.py", f"r{n}", port)
         crowd.feed_to(process) if n == 0 else crowd.read_from(process)
-    return crowd
 
 
 LICHEN_LINE = re.compile(rb"(?m)^\[room\] <sender> (.*\n)")
 
 
-def lichen(receivers: int) -> Crowd:
+def lichen(crowd: Crowd, receivers: int) -> None:
     """A group of all, each with a port of its own; no relay, and nothing asked of the internet."""
-    crowd = Crowd("lichen-chat")
     crowd.wrap = lambda lines: b"".join(b"/g room %b" % line for line in lines.splitlines(True))
     crowd.unwrap = lambda shown: b"".join(LICHEN_LINE.findall(shown))
     (crowd.folder / "lichen.yaml").write_text("stun: []\n")
@@ -108,15 +103,13 @@ def lichen(receivers: int) -> Crowd:
         crowd.await_text(output, b"room")
         assert process.stdin is not None
         os.write(process.stdin.fileno(), b"/accept room\n")
-    return crowd
 
 
 # ---------------------------------------------------------------- servers
 
 
-def ncat(receivers: int) -> Crowd:
+def ncat(crowd: Crowd, receivers: int) -> None:
     """Copies bytes from each client to all others; its clients are `ncat --ssl`."""
-    crowd = Crowd("ncat --broker --ssl")
     crowd.note = "copies bytes, knows no messages"
     (port,) = free_ports(1)
     crowd.start(program("ncat"), "--listen", "--broker", "--ssl", "127.0.0.1", port)
@@ -124,7 +117,6 @@ def ncat(receivers: int) -> Crowd:
     for n in range(receivers + 1):
         process = crowd.start(program("ncat"), "--ssl", "127.0.0.1", port)
         crowd.feed_to(process) if n == 0 else crowd.read_from(process)
-    return crowd
 
 
 NGIRCD = """[Global]
@@ -145,8 +137,7 @@ PAM = no
 """
 
 
-def ngircd(receivers: int) -> Crowd:
-    crowd = Crowd("ngircd")
+def ngircd(crowd: Crowd, receivers: int) -> None:
     crowd.note = SERVER_NOTE
     (port,) = free_ports(1)
     path = crowd.folder / "ngircd.conf"
@@ -162,7 +153,6 @@ def ngircd(receivers: int) -> Crowd:
         b"PRIVMSG #bench :%b\r\n" % line for line in lines.splitlines()
     )
     crowd.unwrap = _without_irc
-    return crowd
 
 
 def _without_irc(shown: bytes) -> bytes:
@@ -183,8 +173,7 @@ MQTT_SUBSCRIBE = b"\x82\x06\x00\x01\x00\x01t\x00"
 MQTT_SUBSCRIBED = b"\x90\x03\x00\x01\x00"
 
 
-def mosquitto(receivers: int) -> Crowd:
-    crowd = Crowd("mosquitto")
+def mosquitto(crowd: Crowd, receivers: int) -> None:
     crowd.note = SERVER_NOTE
     (port,) = free_ports(1)
     path = crowd.folder / "mosquitto.conf"
@@ -203,7 +192,6 @@ def mosquitto(receivers: int) -> Crowd:
         b"\x30%c\x00\x01t%b" % (len(line) + 3, line) for line in lines.splitlines(True)
     )
     crowd.unwrap = lambda shown: re.sub(rb"\x30.\x00\x01t", b"", shown)
-    return crowd
 
 
 def _connect(crowd: Crowd, port: int) -> socket.socket:
@@ -228,7 +216,9 @@ def _use(crowd: Crowd, sock: socket.socket, *, feed: bool) -> None:
     if feed:
         crowd.feed = sock.fileno()
         # Read as well, by another number: a selector knows each only once.
-        crowd.unread.append(Output(os.dup(sock.fileno())))
+        copy = os.dup(sock.fileno())
+        crowd.at_end(lambda: os.close(copy))
+        crowd.unread.append(Output(copy))
     else:
         crowd.outputs.append(Output(sock.fileno()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from bench import __main__ as command
 from bench import plot, promises, report, rivals
 from bench.contestants import OURS, from_json, from_plain
-from bench.crowd import LINE_BYTES, Crowd, Flow, Output, lines_of, start_all
+from bench.crowd import LINE_BYTES, Contestant, Crowd, Flow, Output, lines_of, start_all
 from bench.figures import Figure
 
 OURSELVES = {contestant.who: contestant for contestant in OURS}
@@ -225,6 +226,24 @@ def test_a_real_one_delivers_all_lines(who: str) -> None:
         assert flow.judge() == [500]
         assert flow.flawed == [] == failures
         assert flow.cpu_s > 0
+
+
+def test_who_does_not_start_is_a_failure_and_leaves_nothing_behind() -> None:
+    started: list[Crowd] = []
+
+    def start(crowd: Crowd, receivers: int) -> None:
+        started.append(crowd)
+        crowd.start(sys.executable, "-c", "print('me'); input()")
+        crowd.read_from(crowd.start(sys.executable, "-c", "raise SystemExit('no room')"))
+        crowd.feed_to(crowd.processes[0])
+
+    failures: list[str] = []
+    with ExitStack() as stack:
+        assert start_all([Contestant("x", start, "", str)], 1, failures, stack) == []
+    (failure,) = failures
+    assert failure.startswith("x: 1 of 1 hear nothing") and "no room" in failure
+    assert not started[0].folder.exists()
+    assert all(process.returncode is not None for process in started[0].processes)
 
 
 # ---------------------------------------------------------------- the command
