@@ -288,10 +288,11 @@ class Flow:
             self._selector.unregister(self._crowd.feed)
 
     def _read(self, output: Output) -> None:
-        if output.read():
-            self.moved = time.perf_counter()
+        count = output.read()
         if output in self._crowd.unread:
             output.clear()
+        elif count:
+            self.moved = time.perf_counter()
         if output.ended or output.ends_with(self._last):
             self._open.discard(output)
         if output.ended:
