@@ -49,6 +49,9 @@ def _side_by_side(plan: Plan, group: list[Contestant]) -> Iterator[Figure]:
                     cuts = quantiles(delays_us, n=100, method="inclusive")
                     found[crowd].append((cuts[49], cuts[98], max(delays_us)))
         for crowd in crowds:
+            if not found[crowd]:
+                plan.failures.append(f"{crowd.who}: nothing came at {RATE} lines/s")
+                continue
             said = lines * RECEIVERS * plan.repetitions
             note = f"{lost[crowd] / said:.0%} came later or never" if lost[crowd] else crowd.note
             for part, values in zip(PARTS, zip(*found[crowd], strict=True), strict=True):
