@@ -71,12 +71,13 @@ class Held:
     def take(self, log: Log, count: int) -> HeldLog:
         """The first entries of a log, that are no longer held from here on."""
         held = self.logs[log]
-        entries, held.entries = held.entries[:count], held.entries[count:]
-        checked = [seq for seq in held.checked if seq <= entries[-1].seq]
-        taken = HeldLog(held.source, entries, checked, held.placed, held.orders)
-        held.checked = held.checked[len(checked) :]
-        held.placed, held.orders = 0, []
-        self.bytes -= bytes_of(entries)
+        taken = HeldLog(held.source)
+        taken.entries, held.entries = held.entries[:count], held.entries[count:]
+        taken.checked = [seq for seq in held.checked if seq <= taken.entries[-1].seq]
+        held.checked = held.checked[len(taken.checked) :]
+        taken.placed, held.placed = held.placed, 0
+        taken.orders, held.orders = held.orders, []
+        self.bytes -= bytes_of(taken.entries)
         if not held.entries:
             del self.logs[log]
         return taken
