@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 from typing import Protocol
 
 from records import Record
@@ -200,14 +201,14 @@ class JsonOutput:
         self._say([message.ref], [message.text], message)
 
     def _say(self, refs: list[str], texts: list[str], said: Posts | Message) -> None:
-        """A line for each: what they have in common is encoded once."""
-        encode = self._encode
+        """A line for each: what they have in common is encoded once. (Each as a whole: 6 us.)"""
+        encode, quote = self._encode, encode_basestring_ascii
         time_ms = min(max(said.time_ms, 0), LAST_S * 1000 + 999)
         time = f"{self._clock.text(time_ms // 1000)}.{time_ms % 1000:03}Z"
         who = f'"id":{encode(said.id)},"name":{encode(said.name)},"time":"{time}"'
         how = encode({"history": said.history, "own": said.own, "private": said.private})[1:]
         self._lines += [
-            f'{{"event":"message","ref":{encode(ref)},{who},"text":{encode(text)},{how}'
+            f'{{"event":"message","ref":"{ref}",{who},"text":{quote(text)},{how}'
             for ref, text in zip(refs, texts, strict=True)
         ]
 
