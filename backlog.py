@@ -5,8 +5,9 @@ not one after the other: next is the log whose next entry was placed here first,
 further than its *window*, a span of so many entries that were placed here one after another. In
 any other order all arrives as well, but waits at the far end, which costs that much more.
 
-Where several send to one, each has a *share* of the logs, and begins with that: or all would send
-the same, before it can be said what has come.
+Where several send to one, each has a *share* of the logs, and sends that first: or all would send
+the same, before it can be said what has come. But nobody gets further ahead of the others than the
+far end can hold: then it helps with theirs.
 
 Lives here: the order of logs. Never here: what the far end has, sending (mesh.py), entries.
 """
@@ -23,19 +24,22 @@ from protocol import Log
 # So many entries of each log go into a window, as long as the far end can hold of a window what
 # waits: 16,384 typed lines are 5 MB, and half of them wait.
 MAX_WINDOW = 16_384
+# So far our share may be ahead of those of others, as far as the far end has told what it has.
+MAX_AHEAD = MAX_WINDOW // 2
 # How many logs are asked for where they stand before something is sent: one takes 10 µs.
 MAX_FINDS = 32
-_UNKNOWN = (False, 0)
+_UNKNOWN = (True, 0)
 
 
 class Backlog:
     """Logs, and where the next entry to send of each stands, as far as that is known."""
 
     def __init__(self) -> None:
-        # Whether it is another's share, and the number of its next entry.
+        # Whether it is our share, and the number of its next entry.
         self._logs: dict[Log, tuple[bool, int]] = {}
         self._unknown: dict[Log, None] = {}
-        self._turns: list[tuple[bool, int, Log]] = []  # a heap; some of it may be out of date
+        # Numbers and logs, of our share and of the others: heaps, of which some may be out of date.
+        self._turns: dict[bool, list[tuple[int, Log]]] = {True: [], False: []}
         self._finds = 0  # since something was sent
 
     def __len__(self) -> int:
@@ -49,6 +53,12 @@ class Backlog:
             self._logs[log] = _UNKNOWN
             self._unknown[log] = None
 
+    def moved(self, log: Log) -> None:
+        """Its next entry is another one than was told, since somebody else has sent some."""
+        if log in self._logs:
+            self._logs[log] = _UNKNOWN
+            self._unknown[log] = None
+
     def drop(self, log: Log) -> None:
         self._logs.pop(log, None)
         self._unknown.pop(log, None)
@@ -58,11 +68,12 @@ class Backlog:
         if log not in self._logs:
             return
         self._unknown.pop(log, None)
-        self._logs[log] = (not is_ours, number)
-        heapq.heappush(self._turns, (not is_ours, number, log))
-        if len(self._turns) > 2 * len(self._logs) + MAX_FINDS:  # of logs that were dropped
-            self._turns = [(*stand, each) for each, stand in self._logs.items() if stand[1]]
-            heapq.heapify(self._turns)
+        self._logs[log] = (is_ours, number)
+        turns = self._turns[is_ours]
+        heapq.heappush(turns, (number, log))
+        if len(turns) > 2 * len(self._logs) + MAX_FINDS:  # of logs that were dropped
+            known = self._logs.items()
+            turns[:] = sorted((at, each) for each, (ours, at) in known if at and ours == is_ours)
 
     def next(self) -> tuple[Log, bool]:
         """Whose turn it is; and whether where it stands has to be found out before."""
@@ -72,12 +83,16 @@ class Backlog:
             self._finds += 1
             return next(iter(self._unknown)), True
         self._finds = 0
-        while self._turns:
-            *stand, log = self._turns[0]
-            if self._logs.get(log) == tuple(stand):
-                return log, False
-            heapq.heappop(self._turns)
-        return next(iter(self._unknown)), False
+        ours, others = self._first(True), self._first(False)
+        if ours and (not others or ours[0] <= others[0] + MAX_AHEAD):
+            return ours[1], False
+        return others[1] if others else next(iter(self._unknown)), False
+
+    def _first(self, is_ours: bool) -> tuple[int, Log] | None:
+        turns = self._turns[is_ours]
+        while turns and self._logs.get(turns[0][1]) != (is_ours, turns[0][0]):
+            heapq.heappop(turns)
+        return turns[0] if turns else None
 
     @property
     def window(self) -> int:

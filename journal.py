@@ -457,8 +457,7 @@ class Journal:
                 return conflict.but(placed=tuple(self._part(log, conflict.ours, b"")))
             # What is said now comes alone and has not to wait: to hold it would cost 14 µs more.
             is_alone = len(new) == 1 and self._missing(new[0]) is None
-            may_hold = state.placed == state.seq and self._has_room(log, 1)
-            if source is not None and may_hold and not is_alone:
+            if source is not None and not is_alone and self._has_room(log, 1):
                 return self._hold(new, source)
             if not self._has_room(log, 0):
                 return NoRoom(log)
@@ -516,7 +515,7 @@ class Journal:
     # ------------------------------------------------------------ holding
 
     def _hold(self, entries: list[Entry], source: int) -> Stored | Waits:
-        """Entries that follow what is held or stored of their log, all of which is placed."""
+        """Entries that follow what is held or stored of their log."""
         log = entries[0].log
         held = self._held.add(entries, source)
         placed = [] if log in self._waits else self._advance(log)
@@ -706,7 +705,7 @@ class Journal:
     def _advance_held(
         self, log: Log, held: HeldLog, state: _LogState | None, placed: list[Entry]
     ) -> int | None:
-        """The next entry that is held of a log, of which all that is stored is placed. Unless it
+        """The next entry that is held of a log of which all that is stored is placed. Unless it
         has to wait, the time (ms) of the one after it, if there is one."""
         entry = held.entries[held.placed]
         state = state or _LogState(0)

@@ -682,7 +682,9 @@ class Mesh:
             if held or log in link.sent or len(link.sent) < MAX_LOGS_TOLD:
                 if seq > held:
                     link.ahead[log] = max(seq, link.ahead.get(log, 0))
-                link.sent[log] = max(seq, before)
+                if seq > before:
+                    link.sent[log] = seq
+                    link.lacking.moved(log)
             if seq >= held:
                 link.deferred.pop(log, None)
             elif seq > before and log in link.deferred:

@@ -76,7 +76,7 @@ def test_logs_that_come_and_go_leave_nothing_behind() -> None:
             logs.drop(log)
         if logs:
             assert logs.next()[0] in logs
-    assert len(logs._turns) <= 2 * len(LOGS) + backlog.MAX_FINDS
+    assert len(logs._turns[True]) <= 2 * len(LOGS) + backlog.MAX_FINDS
 
 
 def test_ones_own_share_goes_before_that_of_others() -> None:
@@ -101,3 +101,17 @@ def test_each_log_is_one_senders_share_and_that_of_its_author_if_it_sends() -> N
         log = author + b"12345678"
         assert [me for me in senders if is_share(log, me, frozenset(senders))] == [author]
     assert is_share(senders[0] + b"12345678", senders[1], frozenset())
+
+
+def test_who_is_far_ahead_with_its_share_helps_others_with_theirs() -> None:
+    logs = of(*LOGS[:2])
+    logs.stands(LOGS[0], 100, is_ours=False)
+    logs.stands(LOGS[1], 100 + backlog.MAX_AHEAD)
+    assert logs.next() == (LOGS[1], False)
+    logs.stands(LOGS[1], 101 + backlog.MAX_AHEAD)
+    assert logs.next() == (LOGS[0], False)
+    logs.moved(LOGS[0])
+    logs.moved(LOGS[2])  # of which nothing is lacking
+    assert logs.next() == (LOGS[0], True)
+    logs.stands(LOGS[0], 9000, is_ours=False)
+    assert logs.next() == (LOGS[1], False) and len(logs) == 2

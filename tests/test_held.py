@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given, settings
@@ -106,8 +107,11 @@ def test_what_is_kept_is_stored_as_it_is_and_placed_in_its_time(tmp_path: Path) 
     assert journal.take_released() == [Released(BOB, 3, 7)]
     assert journal.frontier() == {BOB: 3} and shown(journal) == [] and not journal.holds
     assert journal.run(BOB, 0) == bob.run  # so it was checked
-    bob.says("stored at once, since what is before it waits", heads=(Head(ALICE, 4),))
-    assert isinstance(journal.append(bob.run[3:], source=7), Stored)
+    bob.says("held again", heads=(Head(ALICE, 4),))
+    assert journal.append(bob.run[3:], source=7) == Waits()
+    assert journal.append(speaker(ALICE, *"12").run, source=7) == Stored(ALICE, 2, ANY)
+    assert len(shown(journal)) == 4 and journal.holds
+    journal.keep()
     journal.close()
     journal = opened(tmp_path)
     journal.append(speaker(ALICE, *"1234").run, source=7)
