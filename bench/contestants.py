@@ -102,7 +102,7 @@ def bare_disk(crowd: Crowd, receivers: int) -> None:
 def await_listener(crowd: Crowd, port: int) -> None:
     """Until somebody listens there."""
     end = time.monotonic() + READY_S
-    while time.monotonic() < end:
+    while time.monotonic() < end and crowd.processes[-1].poll() is None:
         with socket.socket() as sock:
             if not sock.connect_ex(("127.0.0.1", port)):
                 return
