@@ -25,10 +25,14 @@ import hmac
 import os
 import secrets
 import ssl
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+# Keys of those who talk now: to make one of 32 bytes takes 8 us, a tenth of what it verifies in.
+KEYS = 1024
 
 OPEN_ROOM = "open"
 OPEN_ROOM_SECRET = b"selchat: the open room, its secret is public"
@@ -132,10 +136,15 @@ class Identity:
 def verify(author: bytes, signature: bytes, data: bytes) -> bool:
     """Whether `author` (32 bytes) signed `data`."""
     try:
-        Ed25519PublicKey.from_public_bytes(author).verify(signature, data)
+        _public_key(author).verify(signature, data)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=KEYS)
+def _public_key(member: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(member)
 
 
 def safety_number(room_id: bytes, one: bytes, other: bytes) -> str:

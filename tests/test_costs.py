@@ -22,7 +22,7 @@ import output
 import protocol
 from lines import LineReader
 from protocol import Entry
-from selchat import INPUT_BYTES
+from selchat import BURST_BYTES
 from tests.simulator import Machine, verify
 from tests.test_journal import BOB, Author
 from tests.test_rooms import started
@@ -55,8 +55,8 @@ def counted() -> Iterator[Counter[str]]:
 def a_burst() -> Iterator[list[str]]:
     """LINES, as they are read of a pipe."""
     reader, data = LineReader(protocol.MAX_POST_BYTES), LINES * LINE
-    for start in range(0, len(data), INPUT_BYTES):
-        yield reader.feed(data[start : start + INPUT_BYTES])
+    for start in range(0, len(data), BURST_BYTES):
+        yield reader.feed(data[start : start + BURST_BYTES])
 
 
 def bytes_in(machine: Machine) -> int:
@@ -132,7 +132,7 @@ def test_what_is_piped_in_costs_its_author_a_quarter_of_a_call_for_each_line(
             user.submit_all(lines)
             user._end_turn()
     assert "".join(written).count("me: xxx") == LINES
-    assert len(written) == user.kept.journal.commits - commits == -(-LINES * 80 // INPUT_BYTES)
+    assert len(written) == user.kept.journal.commits - commits == -(-LINES * 80 // BURST_BYTES)
     assert calls["all"] <= LINES / 4
 
 
