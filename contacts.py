@@ -80,7 +80,7 @@ RUMOUR_S = 1.0
 # Who told of an address: more peers than so many make it no surer, nor dialed sooner.
 MAX_TELLERS = 4
 # Where a peer has found who calls us, others hear of it, and our own proof may wait so long at
-# most: 32 nodes that come together had 992 dials to do at once, and have 650.
+# most: 32 nodes that come together had 992 dials to do at once, and have 700.
 PROOF_S = 10.0
 # Peers of whom is known when it was their turn: more than there are links.
 MAX_TURNS = 128
@@ -231,9 +231,13 @@ class Contacts:
         if contact is not None:
             if is_told:
                 self._drop(contact)  # it was about to be dialed for a link, and that is there
-            wait_s = self._random.uniform(0.0, PROOF_S if is_told else apart_s)
-            self._want(contact, now + wait_s)
+            wait_s = self.proof_s() if is_told else apart_s
+            self._want(contact, now + self._random.uniform(0.0, wait_s))
             self.dial(now)
+
+    def proof_s(self) -> float:
+        """How long what others tell of may wait here: in a small room there is no rush."""
+        return PROOF_S * min(1.0, len(self._members) / self._max_links)
 
     def looked_up(
         self, address: Address, found: tuple[Address, ...], reason: str, now: float

@@ -48,7 +48,7 @@ from typing import Any, ClassVar
 import protocol
 from addresses import site_of
 from backlog import Backlog, is_share
-from contacts import HEARSAY_S, NEVER, PROOF_S, Contacts, show
+from contacts import HEARSAY_S, NEVER, Contacts, show
 from events import (
     Action,
     Address,
@@ -725,7 +725,8 @@ class Mesh:
         wait_s = max(PEERS_S, PEERS_FULL_S * (len(self.members) / self._max_links) ** 2)
         if self._is_large():
             wait_s = PEERS_LARGE_S
-        self._peers_at = min(self._peers_at, self._now + (wait_s if in_haste else PROOF_S))
+        patience_s = 0.0 if in_haste else self.contacts.proof_s()
+        self._peers_at = min(self._peers_at, self._now + max(wait_s, patience_s))
 
     def _peers(self) -> Peers:
         linked = list(self.members)[:MAX_TOLD]

@@ -249,15 +249,17 @@ def test_who_is_found_at_a_second_address_is_told_of_where_the_link_is() -> None
 
 
 def test_who_calls_from_where_a_peer_has_found_it_is_called_back_some_time_later() -> None:
-    book = Book(max_links=9)
+    book = Book(max_links=30)
+    book.members.update((bytes([number]) * 32, object()) for number in range(27))
     book.hear([(ZOE_AT, ZOE, 1.0), (BOB_AT, BOB, 1.0)], ANN_AT, ANN, 0.0)
     for address, member in ((ZOE_AT, ZOE), (BOB_AT, TELLER), (("10.0.0.4", 5000), OTHER)):
         book.members[member] = object()
         book.called_from(address, member, 0.5, 0.0)
         book.dial(0.5)
     assert book.dialed() == [BOB_AT, ("10.0.0.4", 5000)], "where nobody was found, or another one"
-    book.dial(1.5)
+    book.dial(1.2)
     assert book.dialed() == [], "it was to be dialed for a link, and that is there"
+    assert book.proof_s() == contacts.PROOF_S, "as many are linked as are wanted"
     book.dial(0.5 + contacts.PROOF_S)
     assert book.dialed() == [ZOE_AT]
 
