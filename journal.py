@@ -26,7 +26,7 @@ gets the old ones back from the others like anybody else's. So a fork takes a re
 image of a whole file system, and the number of logs grows with crashes, not starts.
 
 DAMAGED. What a disk gives back need not be what was written. Every row carries a checksum
-that is compared at every read, and one row says how many others there are; so a flipped
+that is compared at every read, and one row says how many entries there are; so a flipped
 bit is found here, before it goes out and a peer blames us for it. Whoever finds damage
 leaves a mark beside the file, and the journal can't be opened again before rescue.py has
 moved the old file aside (it is never destroyed) and taken what can still be read of it
@@ -37,8 +37,8 @@ DURABLE. `commit` makes a turn's appends outlive the process; a turn that wrote 
 of our own is synced to the platter by the same commit, others by the next `sync`. The
 database is held under an exclusive lock: it is also the lock of the data directory.
 
-Lives here: the check of the chain, SQLite, the seal. Never here: sockets, rendering,
-clocks, keys (`verify` and `sign` are handed in).
+Lives here: the order, SQLite, the seal. Never here: what a row is (rows.py), sockets,
+rendering, clocks, keys (`verify` and `sign` are handed in).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ _NOT_DAMAGE = {
     sqlite3.SQLITE_PROTOCOL,
 }
 
-_SUMMARY = struct.Struct(">QQQ")  # rows in entries, names, forks; the tips follow
+_SUMMARY = struct.Struct(">QQQ")  # entries, rows in names and in forks; the tips follow
 
 
 class JournalError(Exception):
@@ -978,13 +978,12 @@ class Journal:
             if row.placed > numbers[-1] + rows.PACK_SPAN:
                 break
             self._ahead_upto = row.placed
-            for each in rows.unpack(row):
-                assert each.placed is not None
-                if each.placed in self._ahead:
+            for number, raw in rows.placed_in(row):
+                if number in self._ahead:
                     raise self._damage()
-                if each.placed >= numbers[0]:
-                    self._ahead[each.placed] = each.raw
-                    lacking -= each.placed in numbers
+                if number >= numbers[0]:
+                    self._ahead[number] = raw
+                    lacking -= number in numbers
             if not lacking:
                 return
         raise self._damage()

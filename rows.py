@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from protocol import Entry, Head
@@ -153,33 +154,49 @@ def _row_of_pack(
 
 def unpack(row: Row) -> list[Row]:
     """All entries in a row, each as if it stood alone. Raises ValueError or struct.error."""
-    earlier = row.earlier
-    if earlier is None:
+    if row.earlier is None:
         return [row]
-    found, log = list[Row](), row.log
-    count, lengths, at = _lengths_in(earlier)
-    orders = _ORDER.iter_unpack(earlier[_COUNT.size : _COUNT.size + count * _ORDER.size])
-    for (stamp, rank, placed), length in zip(orders, lengths, strict=True):
-        start, at = at, at + length
-        seq = row.seq - count + len(found)
-        found.append(Row(log, seq, 0, stamp, rank, placed, earlier[start:at], 0))
-    if at != len(earlier):
-        raise ValueError("not what was written")
+    raws, orders = _unpacked(row.earlier)
+    first = row.seq - len(raws)
+    found = [
+        Row(row.log, seq, 0, *order, raw, 0)
+        for seq, (order, raw) in enumerate(zip(orders, raws, strict=True), first)
+    ]
     return [*found, row]
 
 
-def _lengths_in(earlier: bytes) -> tuple[int, tuple[int, ...], int]:
-    """How many entries, how long each is, and where the first begins."""
+def placed_in(row: Row) -> list[tuple[int, bytes]]:
+    """As which each entry in a row was placed, and the entry. Raises as `unpack`."""
+    found: list[tuple[int, bytes]] = []
+    if row.earlier is not None:
+        raws, orders = _unpacked(row.earlier)
+        found = [(placed, raw) for (_, _, placed), raw in zip(orders, raws, strict=True)]
+    if row.placed is not None:
+        found.append((row.placed, row.raw))
+    return found
+
+
+def _unpacked(earlier: bytes) -> tuple[list[bytes], Iterator[tuple[int, int, int]]]:
+    lengths, at = _lengths_in(earlier)
+    orders = _ORDER.iter_unpack(earlier[_COUNT.size : at - 4 * len(lengths)])
+    ends = accumulate(lengths, initial=at)
+    raws = [earlier[start:end] for start, end in pairwise(ends)]
+    if at + sum(lengths) != len(earlier):
+        raise ValueError("not what was written")
+    return raws, cast(Iterator[tuple[int, int, int]], orders)
+
+
+def _lengths_in(earlier: bytes) -> tuple[tuple[int, ...], int]:
+    """How long each entry is, and where the first begins."""
     (count,) = _COUNT.unpack_from(earlier)
     at = _COUNT.size + count * _ORDER.size
-    lengths = struct.unpack_from(f">{count}I", earlier, at)
-    return count, lengths, at + 4 * count
+    return struct.unpack_from(f">{count}I", earlier, at), at + 4 * count
 
 
 def raws_in(earlier: bytes) -> Iterator[bytes]:
     """What may be entries in a pack that may be damaged."""
     try:
-        _, lengths, at = _lengths_in(earlier)
+        lengths, at = _lengths_in(earlier)
     except struct.error:
         return
     for length in lengths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -285,5 +286,37 @@ def test_a_catch_up_of_posts_typed_singly_costs_what_it_may(
     assert not [each for each in statements if each.startswith("UPDATE")]
     assert sum("FROM entries" in each for each in statements) == 0, "read again"
     assert most <= held.MAX_BYTES / 2
+    for journal in (source, taker):
+        journal.close()
+
+
+def test_the_python_calls_for_an_entry_that_comes_in_step_do_not_grow_unseen(
+    tmp_path: Path,
+) -> None:
+    """By counts, since times wobble: three for each entry, and some for each run and pack."""
+    entries = 10_000
+    source = Journal(tmp_path / "source.db", verify)
+    for raw in taking_turns(entries, 20):
+        source.append((raw,))
+    taker = Journal(tmp_path / "taker.db", lambda _: True)
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    append, commit = taker.append, taker.commit
+
+    def counted(run: tuple[bytes, ...], *, source: int | None = None) -> object:
+        sys.setprofile(count)
+        try:
+            return append(run, source=source)
+        finally:
+            commit()
+            sys.setprofile(None)
+
+    taker.append = counted  # type: ignore[method-assign, assignment]
+    assert len(stream(source, taker)) == entries
+    assert calls <= 4 * entries
     for journal in (source, taker):
         journal.close()
