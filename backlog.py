@@ -24,7 +24,9 @@ from protocol import Log
 # So many entries of each log go into a window, as long as the far end can hold of a window what
 # waits: 16,384 typed lines are 5 MB, and half of them wait.
 MAX_WINDOW = 16_384
-# So far our share may be ahead of those of others, as far as the far end has told what it has.
+# So far our share may be ahead of those of others, as far as the far end has told what it has: two
+# runs of each log, and no more than the far end can hold.
+MAX_AHEAD_OF_ONE = 2 * protocol.MAX_RUN
 MAX_AHEAD = MAX_WINDOW // 2
 # How many logs are asked for where they stand before something is sent: one takes 10 µs.
 MAX_FINDS = 32
@@ -84,7 +86,8 @@ class Backlog:
             return next(iter(self._unknown)), True
         self._finds = 0
         ours, others = self._first(True), self._first(False)
-        if ours and (not others or ours[0] <= others[0] + MAX_AHEAD):
+        ahead = min(len(self._logs) * MAX_AHEAD_OF_ONE, MAX_AHEAD)
+        if ours and (not others or ours[0] <= others[0] + ahead):
             return ours[1], False
         return others[1] if others else next(iter(self._unknown)), False
 

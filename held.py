@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from protocol import Entry, Log
 
-# In a window of a Backlog half of what is sent waits: 2.5 MB of typed lines, and twice that in
-# memory.
-MAX_BYTES = 4 * 1024 * 1024
-# Two of the longest runs: to store so many takes 4 ms.
-MAX_ENTRIES_OF_ONE = 512
+# In a window of a Backlog half of what is sent waits: at most 8,192 typed lines, 7 MB of memory.
+MAX_BYTES = 8 * 1024 * 1024
+ENTRY_BYTES = 600  # what an entry takes in memory beside its own bytes
+# Four of the longest runs: to store so many as they are takes 5 ms. A sender is hardly ever more
+# than three ahead (Backlog).
+MAX_ENTRIES_OF_ONE = 1024
 
 
 class HeldLog:
@@ -84,4 +85,6 @@ class Held:
 
 
 def bytes_of(entries: Sequence[Entry]) -> int:
-    return sum([len(entry.raw) for entry in entries])  # a generator takes twice as long
+    """In memory."""
+    sizes = [len(entry.raw) for entry in entries]  # a generator takes twice as long
+    return sum(sizes) + ENTRY_BYTES * len(sizes)

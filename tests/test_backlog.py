@@ -106,9 +106,10 @@ def test_each_log_is_one_senders_share_and_that_of_its_author_if_it_sends() -> N
 def test_who_is_far_ahead_with_its_share_helps_others_with_theirs() -> None:
     logs = of(*LOGS[:2])
     logs.stands(LOGS[0], 100, is_ours=False)
-    logs.stands(LOGS[1], 100 + backlog.MAX_AHEAD)
+    ahead = 2 * backlog.MAX_AHEAD_OF_ONE
+    logs.stands(LOGS[1], 100 + ahead)
     assert logs.next() == (LOGS[1], False)
-    logs.stands(LOGS[1], 101 + backlog.MAX_AHEAD)
+    logs.stands(LOGS[1], 101 + ahead)
     assert logs.next() == (LOGS[0], False)
     logs.moved(LOGS[0])
     logs.moved(LOGS[2])  # of which nothing is lacking

@@ -96,8 +96,8 @@ MUTATIONS = [
     Mutation(
         "an answer waits for its question",
         "journal.py",
-        "                return head\n",
-        "                continue\n",
+        "                if log not in self._parted:\n                    return head\n",
+        "                pass\n",
         1,
     ),
     Mutation(
@@ -362,9 +362,8 @@ MUTATIONS = [
     Mutation(
         "what the far end has is not sent to it",
         "mesh.py",
-        "                link.sent[log] = max(seq, link.sent.get(log, 0))\n"
-        "            if seq >= held:",
-        "                pass\n            if seq >= held:",
+        "                if seq > link.sent.get(log, 0):\n",
+        "                if False:\n",
         1,
     ),
     Mutation(
@@ -797,6 +796,34 @@ MUTATIONS = [
         "protocol.py",
         "if its_seq != seq or its_log != log:",
         "if its_seq != seq:",
+        1,
+    ),
+    Mutation(
+        "what waits for long is stored, told and passed on",
+        "mesh.py",
+        "            self._do(KeepRuns())\n",
+        "            pass\n",
+        2,
+    ),
+    Mutation(
+        "what was held is told once it is stored",
+        "node.py",
+        "self.dispatch(events.RunStored(source, log, seq, (), self.journal.mark(log)))",
+        "pass",
+        1,
+    ),
+    Mutation(
+        "what crosses what is held is taken in",
+        "node.py",
+        "            if isinstance(outcome, Crossed):\n",
+        "            if False:\n",
+        5,
+    ),
+    Mutation(
+        "what is held is followed by what follows it",
+        "journal.py",
+        "follows = held == (entries[0].seq - 1, entries[0].previous)",
+        "follows = True",
         1,
     ),
 ]
