@@ -10,7 +10,7 @@ anything looks, clocks, files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from pathlib import Path
 
 import protocol
@@ -59,6 +59,51 @@ def posts_of(entry: Entry, name: str | None, *, history: bool, own: bool) -> Pos
     # As Posts(...) does, in a third of the time: who catches up does it for each post.
     values = (log, seq, 0, total, clean, others, id, name or "", time_ms, history, own, False)
     return tuple.__new__(Posts, values)
+
+
+class Author(Record):
+    """Whom entries are shown as."""
+
+    id: str
+    name: str
+    own: bool
+
+
+def posts_in(
+    entries: Iterable[tuple[Entry, bool]], author_of: Callable[[Log], Author | None]
+) -> list[Posts]:
+    """The posts in entries, each of which is history or not; of authors that are None, none."""
+    found: list[Posts] = []
+    authors: dict[Log, Author | None] = {}
+    for entry, history in entries:
+        log, seq, _, time_ms, _, kind, body, _ = entry
+        if log in authors:
+            author = authors[log]
+        else:
+            author = authors[log] = author_of(log)
+        if author is None:
+            continue
+        id, name, own = author
+        if kind == protocol.LINES and b"\n" not in body and is_clean_lines(body):
+            # A line that was typed: as below, in half of the time.
+            values: tuple[object, ...] = (
+                log,
+                seq,
+                0,
+                1,
+                body.decode(),
+                [],
+                id,
+                name,
+                time_ms,
+                history,
+                own,
+                False,
+            )
+            found.append(tuple.__new__(Posts, values))
+        elif posts := posts_of(entry, name, history=history, own=own):
+            found.append(posts)
+    return found
 
 
 class Archive:

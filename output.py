@@ -107,7 +107,7 @@ class Output(Protocol):
     def link(
         self, state: str, id: str, name: str, address: str, reason: str | None = None
     ) -> None: ...
-    def posts(self, posts: Posts) -> None: ...
+    def posts(self, many: Sequence[Posts]) -> None: ...
     def message(self, message: Message) -> None: ...
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         """Posts that were asked for; `found`: the words that were searched for."""
@@ -194,8 +194,9 @@ class JsonOutput:
         down = {} if state == "up" else {"reason": reason or ""}
         self._event("link", state=state, id=id, name=name, address=address, **down)
 
-    def posts(self, posts: Posts) -> None:
-        self._say(posts.refs, posts.texts, posts)
+    def posts(self, many: Sequence[Posts]) -> None:
+        for posts in many:
+            self._say(posts.refs, posts.texts, posts)
 
     def message(self, message: Message) -> None:
         self._say([message.ref], [message.text], message)
@@ -274,9 +275,10 @@ class Readable:
     def message(self, message: Message) -> None:
         raise NotImplementedError
 
-    def posts(self, posts: Posts) -> None:
-        for message in posts.messages():
-            self.message(message)
+    def posts(self, many: Sequence[Posts]) -> None:
+        for posts in many:
+            for message in posts.messages():
+                self.message(message)
 
     def ready(self, id: str, name: str, address: str, room: str) -> None:
         self.notice(f"listening on {address} as {self._names.label_of(name, id)} (id {id[:8]})")
@@ -341,13 +343,17 @@ class PlainOutput(Readable):
         self._posts: list[str] = []
         self._notices: list[str] = []
 
-    def posts(self, posts: Posts) -> None:
-        if posts.clean is None:
-            super().posts(posts)
-            return
-        who = self._names.label_of(posts.name, posts.id)
-        start = f"{self._clock.text(posts.time_ms // 1000)} {who}: "
-        self._posts += (start, posts.clean.replace("\n", f"\n{start}"), "\n")
+    def posts(self, many: Sequence[Posts]) -> None:
+        label_of, time_of = self._names.label_of, self._clock.text
+        for posts in many:
+            clean = posts.clean
+            if clean is None:
+                super().posts((posts,))
+                continue
+            start = f"{time_of(posts.time_ms // 1000)} {label_of(posts.name, posts.id)}: "
+            if posts.total > 1:
+                clean = clean.replace("\n", f"\n{start}")
+            self._posts += (start, clean, "\n")
 
     def message(self, message: Message) -> None:
         text = harmless(message.text, multiline=True)

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ import net
 import protocol
 import terminal
 from addresses import Address, BadAddress, Known
-from archive import posts_of
+from archive import Author, posts_in, posts_of
 from door import Door, Listener
 from errands import Errand, Errands, finish
 from feed import Feed
@@ -43,7 +43,7 @@ from kept import SAVE_S, CantOpen, Kept
 from link import Link
 from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Posts, Signs
-from protocol import Entry
+from protocol import Log
 from reach import Reach
 from resolver import Resolver
 from rooms import RoomError, Rooms
@@ -480,7 +480,7 @@ class User:
             kept.journal,
             is_full=lambda: self.stdout.full,
             is_history=self._node.mesh.is_history,
-            unpack=self._posts,
+            unpack=partial(posts_in, author_of=self._author_of),
             show=self._show,
             is_quick=self.output.is_quick,
         )
@@ -632,17 +632,19 @@ class User:
             self.output.warning(warning)
         self._save_soon()
 
-    def _show(self, posts: Posts) -> None:
-        self.output.posts(posts)
+    def _show(self, many: Sequence[Posts]) -> None:
+        self.output.posts(many)
         if self._is_program:
-            for message in posts.messages():
-                self.on_message(message)
+            for posts in many:
+                for message in posts.messages():
+                    self.on_message(message)
 
-    def _posts(self, entry: Entry, history: bool) -> Posts | None:
-        if entry.author.hex() in self.kept.settings.hidden:
+    def _author_of(self, log: Log) -> Author | None:
+        member = log[: protocol.MEMBER_BYTES]
+        if member.hex() in self.kept.settings.hidden:
             return None
-        name = self.kept.journal.name_of(entry.author)
-        return posts_of(entry, name, history=history, own=entry.author == self.member)
+        name = self.kept.journal.name_of(member)
+        return Author(member.hex(), name or "", member == self.member)
 
     def _show_link(self, action: events.ShowLink) -> None:
         self.sightings.called(action.member, facts.name_of(self.node, action.member))

@@ -30,8 +30,8 @@ class Told:
         self.cleared = 0
         self.is_quick = False
 
-    def posts(self, posts: Posts) -> None:
-        self.texts += posts.texts
+    def posts(self, many: Sequence[Posts]) -> None:
+        self.texts += [text for posts in many for text in posts.texts]
 
     def recalled(self, messages: Sequence[Message], found: Sequence[str] = ()) -> None:
         self.texts += [message.text for message in messages]

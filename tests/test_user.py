@@ -39,8 +39,8 @@ class Recorder:
 
     is_quick = False
 
-    def posts(self, posts: Posts) -> None:
-        self.texts += posts.texts
+    def posts(self, many: Sequence[Posts]) -> None:
+        self.texts += [text for posts in many for text in posts.texts]
 
     def error(self, text: str) -> None:
         self.errors.append(text)
