@@ -166,13 +166,13 @@ def unpack(row: Row) -> list[Row]:
 
 
 def placed_in(row: Row) -> list[tuple[int, bytes]]:
-    """As which each entry in a row was placed, and the entry. Raises as `unpack`."""
+    """As which each entry in a row that is placed was, and the entry. Raises as `unpack`."""
     found: list[tuple[int, bytes]] = []
     if row.earlier is not None:
         raws, orders = _unpacked(row.earlier)
         found = [(placed, raw) for (_, _, placed), raw in zip(orders, raws, strict=True)]
-    if row.placed is not None:
-        found.append((row.placed, row.raw))
+    assert row.placed is not None
+    found.append((row.placed, row.raw))
     return found
 
 
