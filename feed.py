@@ -20,8 +20,9 @@ from protocol import Entry
 
 # What waits in memory: a few turns of a flood.
 WAITING_BYTES = 1024 * 1024
-# Entries read, and unpacked, at once: full ones are half a megabyte.
-SHOW_ENTRIES = 8
+# Entries are read so many at once, and unpacked as many as have so many bytes.
+SHOW_ENTRIES = 64
+UNPACK_BYTES = 32 * 1024
 # Text and names shown in a turn (characters; JSON may need six bytes for one), and what a
 # message costs beside them. A screen draws that much in 13 ms, and a turn has 20.
 SHOW_BYTES = 32 * 1024
@@ -45,7 +46,7 @@ class Feed:
         journal: Journal,
         *,
         is_full: Callable[[], bool],
-        is_history: Callable[[Entry], bool],
+        are_history: Callable[[Sequence[Entry]], list[bool]],
         unpack: Callable[[Sequence[tuple[Entry, bool]]], list[Posts]],
         show: Callable[[Sequence[Posts]], None],
         is_quick: bool,
@@ -53,7 +54,7 @@ class Feed:
         """`is_full`: whether the output stands still. `unpack`: the posts in entries, each of which
         is history or not. `is_quick`: see Output."""
         self._journal = journal
-        self._is_full, self._is_history = is_full, is_history
+        self._is_full, self._are_history = is_full, are_history
         self._is_quick = is_quick
         self._unpack, self._show = unpack, show
         # Of the placed entries, by their numbers: all that there are; those that are shown, or wait
@@ -84,7 +85,7 @@ class Feed:
         self._show_waiting()
         while self._taken < self._placed and self._room > 0 and not self._is_full():
             entries = self._journal.placed_after(self._taken, SHOW_ENTRIES)
-            self._take(entries, [self._is_history(entry) for entry in entries])
+            self._take(entries, self._are_history(entries))
             self._show_waiting()
 
     def _take(self, entries: Sequence[Entry], history: Sequence[bool]) -> None:
@@ -107,11 +108,14 @@ class Feed:
             self._show(shown)
 
     def _unpack_some(self) -> None:
-        count = min(len(self._waiting), SHOW_ENTRIES)
-        entries = [self._waiting.popleft() for _ in range(count)]
-        self._waiting_bytes -= sum(len(entry.raw) for entry, _ in entries)
+        entries: list[tuple[Entry, bool]] = []
+        room = UNPACK_BYTES
+        while self._waiting and room > 0:
+            entries.append(self._waiting.popleft())
+            room -= len(entries[-1][0].raw)
+        self._waiting_bytes -= UNPACK_BYTES - room
         found = self._unpack(entries)
-        self._room -= NOTHING_BYTES * (count - len(found))
+        self._room -= NOTHING_BYTES * (len(entries) - len(found))
         self._posts.extend(found)
 
     def _first_that_fits(self) -> Posts:

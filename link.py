@@ -28,7 +28,7 @@ HANDSHAKE_BYTES = 8 * 1024
 # What a link brings in at once, that the loop may be back soon: one message, or those of this
 # many bytes (the largest record of TLS), and no more than so many of them. (Of one message the
 # rest is no more work than a turn that finds it unfinished.)
-TURN_BYTES = 16 * 1024
+TURN_BYTES = 64 * 1024
 TURN_MESSAGES = 32
 # A memory BIO keeps room for the most that was ever in it at once, as long as the link lives. So a
 # burst goes through it record by record, and the little that links say at rest (in a large room

@@ -209,7 +209,7 @@ class JsonOutput:
         who = f'"id":{encode(said.id)},"name":{encode(said.name)},"time":"{time}"'
         how = encode({"history": said.history, "own": said.own, "private": said.private})[1:]
         self._lines += [
-            f'{{"event":"message","ref":"{ref}",{who},"text":{quote(text)},{how}'
+            f'{{"event":"message","ref":{quote(ref)},{who},"text":{quote(text)},{how}'
             for ref, text in zip(refs, texts, strict=True)
         ]
 

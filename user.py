@@ -479,7 +479,7 @@ class User:
         self._feed = Feed(
             kept.journal,
             is_full=lambda: self.stdout.full,
-            is_history=self._node.mesh.is_history,
+            are_history=self._node.mesh.are_history,
             unpack=partial(posts_in, author_of=self._author_of),
             show=self._show,
             is_quick=self.output.is_quick,

@@ -1003,7 +1003,7 @@ def test_what_was_written_before_this_node_could_see_it_live_is_history() -> Non
     def history(log: Log, seq: int, time_ms: int) -> tuple[bool, ...]:
         shown = script.do(RunStored(1, log, seq, (entry(log, seq, time_ms),)))[0]
         assert isinstance(shown, events.ShowPosts)
-        assert shown.history == (script.mesh.is_history(entry(log, seq, time_ms)),)
+        assert list(shown.history) == script.mesh.are_history([entry(log, seq, time_ms)])
         return shown.history
 
     assert history(ANN_LOG, 2, live_ms + 9_000) == (True,)  # it was in the journal already

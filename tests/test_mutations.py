@@ -292,8 +292,8 @@ MUTATIONS = [
     Mutation(
         "a frame may come in pieces",
         "protocol.py",
-        "            del self._buffer[:start]\n",
-        "            self._buffer.clear()\n",
+        "            self._parts, self._size = [rest] if rest else [], len(rest)\n",
+        "            self._parts, self._size = [], 0\n",
         2,
     ),
     Mutation(
@@ -362,8 +362,15 @@ MUTATIONS = [
     Mutation(
         "what the far end has is not sent to it",
         "mesh.py",
-        "                if seq > link.sent.get(log, 0):\n",
+        "                if seq > before:\n",
         "                if False:\n",
+        1,
+    ),
+    Mutation(
+        "what comes from elsewhere in pieces is not sent as well, but is if nothing more comes",
+        "mesh.py",
+        "                link.deferred[log] = self._now + RELAY_S\n",
+        "                link.deferred[log] = NEVER\n",
         1,
     ),
     Mutation(
@@ -439,15 +446,15 @@ MUTATIONS = [
     Mutation(
         "what was missed is history",
         "mesh.py",
-        "return entry.seq <= seq and entry.time_ms not in just_now_ms",
-        "return False",
+        "        known = self._history\n",
+        "        return [False] * len(entries)\n",
         8,
     ),
     Mutation(
         "what is said now is live",
         "mesh.py",
-        "return entry.seq <= seq and entry.time_ms not in just_now_ms",
-        "return True",
+        "        known = self._history\n",
+        "        return [True] * len(entries)\n",
         1,
     ),
     Mutation(
@@ -610,7 +617,7 @@ MUTATIONS = [
     Mutation(
         "a link takes in no more in a turn than it may",
         "link.py",
-        "while everything or (size < TURN_BYTES and len(events) < TURN_MESSAGES):",
+        "while everything or not events or (size < TURN_BYTES and len(events) < TURN_MESSAGES):",
         "while True:",
         1,
     ),
