@@ -105,7 +105,7 @@ MUTATIONS = [
         "journal.py",
         "new = [entry for entry in entries if entry.seq > state.seq]",
         "new = entries",
-        6,
+        1,
     ),
     Mutation(
         "nothing is taken in with a gap before it",
@@ -189,7 +189,7 @@ MUTATIONS = [
         "mesh.py",
         "            del link.deferred[log]\n            link.lacking.add(log)\n",
         "            del link.deferred[log]\n",
-        1,
+        4,
     ),
     Mutation(
         "what is new is sent to all",
@@ -322,7 +322,7 @@ MUTATIONS = [
         "mesh.py",
         "return theirs if self.me < new.member else mine",
         "return mine if self.me < new.member else theirs",
-        3,
+        1,
     ),
     Mutation(
         "a link of an earlier run is not kept",
@@ -371,7 +371,7 @@ MUTATIONS = [
         "mesh.py",
         "                link.deferred[log] = self._now + RELAY_S\n",
         "                link.deferred[log] = NEVER\n",
-        1,
+        67,
     ),
     Mutation(
         "who reads nothing is hung up on",
@@ -385,7 +385,7 @@ MUTATIONS = [
         "contacts.py",
         "if hearsay and contact.failures >= HEARSAY_TRIES:",
         "if False:",
-        8,
+        13,
     ),
     Mutation(
         "no more addresses than fit are remembered",
@@ -448,7 +448,7 @@ MUTATIONS = [
         "mesh.py",
         "        known = self._history\n",
         "        return [False] * len(entries)\n",
-        8,
+        2,
     ),
     Mutation(
         "what is said now is live",
@@ -492,7 +492,7 @@ MUTATIONS = [
         "mesh.py",
         "if seq == held and NO_MARK != mark != self.marks.get(log, mark):",
         "if False:",
-        59,
+        379,
     ),
     Mutation(
         "two branches of two lengths are found",
@@ -569,7 +569,7 @@ MUTATIONS = [
         "mesh.py",
         '                self._do(SendMessage(link.id, Bye("goodbye")))\n',
         "                pass\n",
-        8,
+        2,
     ),
     Mutation(
         "who says goodbye is believed",
@@ -626,7 +626,7 @@ MUTATIONS = [
         "net.py",
         "again = link.queued_bytes or self._drained or link.unread",
         "again = link.queued_bytes or self._drained",
-        1,
+        3,
     ),
     Mutation(
         "strangers do not get in",
@@ -647,7 +647,7 @@ MUTATIONS = [
         "mesh.py",
         "        if link is not None:\n            link.alive = self._now\n",
         "        pass\n",
-        21,
+        15,
     ),
     Mutation(
         "who leaves has acknowledged what it has",
@@ -669,7 +669,7 @@ MUTATIONS = [
         "journal.py",
         "if _SUMMARY.unpack(value[: _SUMMARY.size]) != self._counts():",
         "if False:",
-        45,
+        379,
     ),
     Mutation(
         "no more logs are remembered for a link than may",
@@ -754,7 +754,7 @@ MUTATIONS = [
         "receipts.py",
         "            if log in self._frontier or log in own or len(own) < MAX_OWN_LOGS:\n",
         "            if log in self._frontier:\n",
-        3,
+        8,
     ),
     Mutation(
         "an entry names the one before it",
@@ -782,7 +782,7 @@ MUTATIONS = [
         "receipts.py",
         "            each.passing[receipt.member] = receipt  # in the place of an older one\n",
         "",
-        2,
+        5,
     ),
     Mutation(
         "a receipt is passed on once",
@@ -796,7 +796,7 @@ MUTATIONS = [
         "receipts.py",
         "            self._moved[log] = None\n            self._soon(now)\n",
         "            pass\n",
-        2,
+        8,
     ),
     Mutation(
         "a run is of one log",
@@ -824,14 +824,14 @@ MUTATIONS = [
         "node.py",
         "            if isinstance(outcome, Crossed):\n",
         "            if False:\n",
-        5,
+        76,
     ),
     Mutation(
         "what is held is followed by what follows it",
         "journal.py",
         "follows = held == (entries[0].seq - 1, entries[0].previous)",
         "follows = True",
-        1,
+        5,
     ),
 ]
 
