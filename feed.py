@@ -18,8 +18,8 @@ from journal import Journal
 from output import Message, Posts
 from protocol import Entry
 
-# What waits in memory: a few turns of a flood.
-WAITING_BYTES = 1024 * 1024
+# What waits in memory, and twice over: a turn of a flood.
+WAITING_BYTES = 256 * 1024
 # Entries are read so many at once, and unpacked as many as have so many bytes.
 SHOW_ENTRIES = 64
 UNPACK_BYTES = 32 * 1024

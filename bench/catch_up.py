@@ -34,7 +34,7 @@ from tests.processes import ROOT, Crowd, Process
 
 SIZES, FAST_SIZES = (10_000, 100_000, 1_000_000), (1_000, 10_000)
 # What a run of all benchmarks has for one size: beyond that there are fewer repetitions.
-SIZE_S = 20.0
+SIZE_S = 15.0
 PATIENCE_S = 300.0  # for a million
 LAST = "that was all"
 

@@ -36,7 +36,7 @@ from tests.processes import ROOT, Crowd, Process, free_ports
 LINKS, FAST_LINKS = (0, 100, 500, 1000), (0, 50)
 NODES, FAST_NODES = 33, 5
 # Memory hardly differs from one run to the next: the spread shows it.
-REPETITIONS = 2
+REPETITIONS = 1
 SETTLE_S, FAST_SETTLE_S = 2.0, 0.5  # until nobody tells anybody any more whom it is linked to
 REST_S, FAST_REST_S = PING_S, 1.0  # a round of heartbeats; a part of one shows that it runs
 BARE_SETTLE_S = 0.2  # there nobody tells anybody anything

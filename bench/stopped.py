@@ -28,7 +28,7 @@ RECEIVERS = 8
 STOPPED_BYTES, FAST_STOPPED_BYTES = 20_000_000, 4_000_000
 WHOLE_BYTES = 4_000_000  # of these a link holds far less
 # That is spent on selchat, and on a rival, before there are fewer repetitions.
-SPEND_S, RIVAL_SPEND_S, FAST_SPEND_S = 25.0, 8.0, 3.0
+SPEND_S, RIVAL_SPEND_S, FAST_SPEND_S = 15.0, 4.0, 3.0
 RIVAL_S = 6.0  # that all of it takes at most: pyre would need a minute, lichen-chat a day
 # The bare meshes stand still, as they are made; and what --json costs is another question.
 LEFT_OUT = ("bare mesh", "bare mesh, TLS", "bare mesh, TLS, disk", "selchat, --json")
