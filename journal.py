@@ -87,6 +87,8 @@ PHASES = 8
 UNPLACED = 2**63
 # What is read for its order is kept until its turn where it is short; MAX_LOGS such are 64 MB.
 _KEPT_BYTES = 1024
+# SQLite keeps a megabyte of pages: twice as much, its default, is what a burst leaves behind.
+_PRAGMAS = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-1000")
 _MIN_PAGE_BYTES = 512  # of SQLite: less it overwrites, as no database
 # What SQLite says when it is not the file that is wrong, but the disk or the rights to it.
 _NOT_DAMAGE = {
@@ -197,7 +199,7 @@ class Journal:
         return sqlite3.connect(self._path, timeout=0, isolation_level=None)
 
     def _open(self) -> None:
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+        for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > rows.VERSION:

@@ -33,7 +33,7 @@ from outcomes import Conflict, Crossed, Gap, NoRoom, Stored, Waits
 from protocol import Fork, Log, Receipt, RemoteError
 from records import Record
 
-MAX_RUNS = 8  # 1 MiB at most
+MAX_RUNS = 4  # half a megabyte at most
 
 
 class Surroundings(Record):
