@@ -20,8 +20,9 @@ from protocol import Entry
 
 # What waits in memory, and twice over: a turn of a flood.
 WAITING_BYTES = 256 * 1024
-# Entries are read so many at once, and unpacked as many as have so many bytes.
-SHOW_ENTRIES = 64
+# Entries read at once for an output that is behind: full ones are half a megabyte.
+SHOW_ENTRIES = 8
+# Entries are unpacked as many at once as have so many bytes.
 UNPACK_BYTES = 32 * 1024
 # Text and names shown in a turn (characters; JSON may need six bytes for one), and what a
 # message costs beside them. A screen draws that much in 13 ms, and a turn has 20.

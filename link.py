@@ -26,8 +26,8 @@ READ_BYTES = 64 * 1024
 # 30 ms: it gets so much at once, and no more in all.
 HANDSHAKE_BYTES = 8 * 1024
 # What a link brings in at once, that the loop may be back soon: one message, or those of this
-# many bytes (the largest record of TLS), and no more than so many of them. (Of one message the
-# rest is no more work than a turn that finds it unfinished.)
+# many bytes, and no more than so many of them. (Of one message the rest is no more work than a
+# turn that finds it unfinished. Of a quarter of that, a catch-up had five turns where it has one.)
 TURN_BYTES = 64 * 1024
 TURN_MESSAGES = 32
 # A memory BIO keeps room for the most that was ever in it at once, as long as the link lives. So a
