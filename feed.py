@@ -92,7 +92,7 @@ class Feed:
     def _take(self, entries: Sequence[Entry], history: Sequence[bool]) -> None:
         self._taken += len(entries)
         self._waiting.extend(zip(entries, history, strict=True))
-        self._waiting_bytes += sum(len(entry.raw) for entry in entries)
+        self._waiting_bytes += sum([len(entry.raw) for entry in entries])
 
     def _show_waiting(self) -> None:
         """As much as this turn may. All of it goes through each step at once: to take each post
@@ -101,10 +101,12 @@ class Feed:
             return
         shown: list[Posts] = []
         while self._room > 0 and (self._posts or self._waiting):
-            if self._posts:
-                shown.append(self._first_that_fits())
-            else:
+            if not self._posts:
                 self._unpack_some()
+            if self._is_quick:
+                shown += self._all_that_are_clean()
+            if self._posts and self._room > 0:
+                shown.append(self._first_that_fits())
         if shown:
             self._show(shown)
 
@@ -119,11 +121,24 @@ class Feed:
         self._room -= NOTHING_BYTES * (len(entries) - len(found))
         self._posts.extend(found)
 
+    def _all_that_are_clean(self) -> list[Posts]:
+        """Of what is unpacked; if it is all clean, and so not worth to be cut."""
+        sizes = [
+            len(clean) + (len(name) + MESSAGE_BYTES) * total
+            for _, _, _, total, clean, _, _, name, _, _, _, _ in self._posts
+            if clean is not None
+        ]
+        if len(sizes) < len(self._posts):
+            return []
+        self._room -= sum(sizes) // CLEAN
+        posts, self._posts = self._posts, deque()
+        return [*posts]
+
     def _first_that_fits(self) -> Posts:
         """The next posts that there is room for, one at least."""
         posts = self._posts.popleft()
         each = len(posts.name) + MESSAGE_BYTES
-        if self._is_quick and posts.clean is not None:  # not worth to be cut
+        if self._is_quick and posts.clean is not None:
             self._room -= (len(posts.clean) + each * posts.total) // CLEAN
             return posts
         for count, text in enumerate(posts.texts, 1):

@@ -132,6 +132,9 @@ class Output(Protocol):
     def flush(self) -> None: ...
 
 
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+
+
 class Clock:
     """Times as text. Posts come in bursts, so the text of the last minute is kept: to format each
     takes 1 us."""
@@ -140,21 +143,21 @@ class Clock:
         """`layout`: for strftime; with the seconds at its end."""
         self._convert, self._margin_s = convert, margin_s
         self._layout = layout.removesuffix("%S")
-        self._minute: int | None = None
+        self._minute: int | None = None  # of which the text is kept
         self._text = ""
-        self._second = 0  # of the local time at the beginning of the minute: 0, since 1972
 
     def when(self, second: int) -> datetime:
         return self._convert(min(max(second, self._margin_s), LAST_S - self._margin_s))
 
     def text(self, second: int) -> str:
-        second = min(max(second, self._margin_s), LAST_S - self._margin_s)
-        minute = second // 60
-        if minute != self._minute or self._second:
-            time = self._convert(second)
-            self._text, self._minute = time.strftime(self._layout), minute
-            self._second = (time.second - second) % 60
-        return f"{self._text}{(second + self._second) % 60:02}"
+        minute, within = divmod(second, 60)
+        if minute == self._minute:
+            return self._text + _TWO_DIGITS[within]
+        time = self.when(second)
+        self._text = time.strftime(self._layout)
+        # Before 1972 local time could be some seconds off; and what is out of reach stands still.
+        self._minute = minute if time.second == within else None
+        return self._text + _TWO_DIGITS[time.second]
 
 
 def table_lines(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -346,12 +349,12 @@ class PlainOutput(Readable):
     def posts(self, many: Sequence[Posts]) -> None:
         label_of, time_of = self._names.label_of, self._clock.text
         for posts in many:
-            clean = posts.clean
+            _, _, _, total, clean, _, id, name, time_ms, _, _, _ = posts
             if clean is None:
                 super().posts((posts,))
                 continue
-            start = f"{time_of(posts.time_ms // 1000)} {label_of(posts.name, posts.id)}: "
-            if posts.total > 1:
+            start = f"{time_of(time_ms // 1000)} {label_of(name, id)}: "
+            if total > 1:
                 clean = clean.replace("\n", f"\n{start}")
             self._posts += (start, clean, "\n")
 

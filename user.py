@@ -599,6 +599,8 @@ class User:
     def _note_clocks(self, action: events.ShowPosts) -> None:
         """Of what comes live from who is linked: it was said just now, by another clock."""
         assert self._node is not None
+        if all(action.history):
+            return
         now_ms = time.time_ns() // 1_000_000
         for entry, history in zip(action.entries, action.history, strict=True):
             if not history and entry.author in self._node.mesh.members:
@@ -606,6 +608,8 @@ class User:
 
     def _note_names(self, action: events.ShowPosts) -> None:
         """Who calls itself otherwise while we look on, is told of: of a flood of names the last."""
+        if protocol.NAME not in [entry.kind for entry in action.entries]:
+            return
         last = {
             entry.author: (entry.body.decode(errors="replace"), history)
             for entry, history in zip(action.entries, action.history, strict=True)
