@@ -624,8 +624,9 @@ def no_honest_log_is_forked(room: Room) -> None:
 
 
 def everybody_is_listed(room: Room) -> None:
-    """Each author knows of all who are linked that they have all its posts, and is shown it."""
-    honest = [machine.member for machine in room.machines if machine.honest]
+    """Each author knows of all who are linked that they have all its posts, and is shown it. (Who
+    was cut off from its power may be taken for linked yet, and has said nothing any more.)"""
+    honest = [machine.member for machine in room.up() if machine.honest]
     for machine in room.up():
         assert machine.node is not None
         own = machine.node.mesh.frontier.get(machine.log, 0)

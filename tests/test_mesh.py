@@ -596,16 +596,17 @@ def test_a_clogged_link_is_acknowledged_to_once_when_it_has_drained() -> None:
     script.do(events.EntriesSent(1, MY_LOG, 1, clogged=True))
     script.do(events.EntriesSent(2, MY_LOG, 1, clogged=False))
     for seq in (1, 2, 3):
-        synced = script.do(RunStored(2, ZOE_LOG, seq, ()), events.JournalSynced())
-        assert SendMessage(2, Have((Head(ZOE_LOG, seq),))) in synced
-        assert [done for done in synced if getattr(done, "link", 0) == 1] == []
+        script.now += mesh.NEWS_S
+        told = script.do(RunStored(2, ZOE_LOG, seq, ()), events.JournalSynced(), TimePassed())
+        assert SendMessage(2, Have((Head(ZOE_LOG, seq),))) in told
+        assert [done for done in told if getattr(done, "link", 0) == 1] == []
     drained = script.do(events.LinkDrained(1))
     assert drained[0] == SendMessage(1, Have((Head(ZOE_LOG, 3),)))
-    script.do(RunStored(2, ZOE_LOG, 4, ()))
-    script.do(events.EntriesSent(1, ZOE_LOG, 4, clogged=True))
+    script.do(events.EntriesSent(1, ZOE_LOG, 3, clogged=True))
+    script.do(RunStored(2, ANN_LOG, 1, ()), events.JournalSynced(), RunStored(2, ANN_LOG, 2, ()))
     drained = script.do(events.LinkDrained(1))
-    assert not any(isinstance(done, SendMessage) for done in drained), "4 is not synced yet"
-    assert SendMessage(1, Have((Head(ZOE_LOG, 4),))) in script.do(events.JournalSynced())
+    assert not any(isinstance(done, SendMessage) for done in drained), "2 is not synced yet"
+    assert SendMessage(1, Have((Head(ANN_LOG, 2),))) in script.do(events.JournalSynced())
 
 
 def test_an_address_that_was_only_told_of_and_never_answers_is_let_go() -> None:
@@ -946,6 +947,7 @@ def test_an_entry_is_not_sent_to_a_peer_that_has_it_from_its_source() -> None:
               << SyncJournal()
               >> JournalSynced()
               << SendMessage(1, Have((Head(ANN_LOG, 1),)))
+        0.600 >> TimePassed()
               << SendMessage(2, Have((Head(ANN_LOG, 1),)))
         5.000 >> TimePassed()
               << SendMessage(1, Ping())
@@ -959,11 +961,45 @@ def test_an_entry_is_sent_to_a_peer_that_does_not_get_it_from_its_source() -> No
         0.100 >> RunStored(1, ANN_LOG, 1)
         0.150 >> JournalSynced()
               << SendMessage(1, Have((Head(ANN_LOG, 1),)))
-              << SendMessage(2, Have((Head(ANN_LOG, 1),)))
         0.600 >> TimePassed()
+              << SendMessage(2, Have((Head(ANN_LOG, 1),)))
+        1.100 >> TimePassed()
               << SendEntries(2, ANN_LOG, 0)
     """)
-    assert mesh.RELAY_S > mesh.SYNC_S
+    assert mesh.RELAY_S > mesh.SYNC_S + mesh.NEWS_S
+
+
+def test_only_its_author_is_told_at_once_that_what_is_said_now_is_here() -> None:
+    script = triangle()
+    script.play("""
+        0.100 >> RunStored(1, ANN_LOG, 1)
+        0.150 >> MessageReceived(2, Have((Head(ANN_LOG, 3),)))
+        0.200 >> TimePassed()
+              << SyncJournal()
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ANN_LOG, 1),)))
+        0.300 >> RunStored(1, ANN_LOG, 2)
+        0.400 >> TimePassed()
+              << SyncJournal()
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ANN_LOG, 2),)))
+        0.580 >> RunStored(1, ANN_LOG, 3)
+        0.680 >> TimePassed()
+              << SyncJournal()
+              >> JournalSynced()
+              << SendMessage(1, Have((Head(ANN_LOG, 3),)))
+              << SendMessage(2, Have((Head(ANN_LOG, 3),)))
+    """)
+
+
+def test_all_are_told_at_once_of_what_somebody_catches_up_with() -> None:
+    script = Script()
+    script.link(ANN, 1, Head(ANN_LOG, 2), Head(ZOE_LOG, 1))
+    script.link(ZOE, 2, Head(ANN_LOG, 2), Head(ZOE_LOG, 1))
+    script.do(RunStored(1, ANN_LOG, 2))
+    assert sent(script.do(events.JournalSynced())) == 2 * [Have((Head(ANN_LOG, 2),))]
+    script.do(RunStored(1, ZOE_LOG, 1))
+    assert sent(script.do(events.JournalSynced())) == 2 * [Have((Head(ZOE_LOG, 1),))]
 
 
 def test_a_receipt_is_shown_each_time_a_member_has_more_of_ours() -> None:

@@ -236,8 +236,8 @@ MUTATIONS = [
     Mutation(
         "a feed goes on when the line is free again",
         "mesh.py",
-        "            link.clogged = False\n            if not",
-        "            if not",
+        "            link.clogged = False\n            if self",
+        "            if self",
         1,
     ),
     Mutation(
@@ -458,6 +458,13 @@ MUTATIONS = [
         1,
     ),
     Mutation(
+        "what is hardly news is told all the same",
+        "mesh.py",
+        "min((link.tell_at for link in self.members.values()), default=NEVER)",
+        "NEVER",
+        1,
+    ),
+    Mutation(
         "what was acknowledged is not acknowledged again",
         "mesh.py",
         "        link.untold.clear()\n",
@@ -467,7 +474,9 @@ MUTATIONS = [
     Mutation(
         "who was clogged is told later what is on the platter",
         "mesh.py",
-        "            if not self.unsynced:\n"
+        "            if self.unsynced:\n"
+        "                link.tell_at = self._now\n"
+        "            else:\n"
         "                self._acknowledge(link)\n"
         "            self.receipts.drained(link, self._now)\n",
         "            self.receipts.drained(link, self._now)\n",
@@ -476,7 +485,10 @@ MUTATIONS = [
     Mutation(
         "who was clogged is told only what is on the platter",
         "mesh.py",
-        "            if not self.unsynced:\n                self._acknowledge(link)\n",
+        "            if self.unsynced:\n"
+        "                link.tell_at = self._now\n"
+        "            else:\n"
+        "                self._acknowledge(link)\n",
         "            self._acknowledge(link)\n",
         1,
     ),
@@ -688,8 +700,8 @@ MUTATIONS = [
     Mutation(
         "what is put off to be synced is put off once",
         "mesh.py",
-        "if event.link is not None and not self.unsynced:",
-        "if event.link is not None:",
+        "self._sync_at = min(self._sync_at, self._now + SYNC_S)",
+        "self._sync_at = self._now + SYNC_S",
         1,
     ),
     Mutation(
