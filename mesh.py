@@ -41,6 +41,7 @@ the global `random`, iterating over a set.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
@@ -208,7 +209,7 @@ class Link:
         self.heard = 0.0  # a message; or when it was last asked for one
         self.alive = 0.0  # a byte
         self.told_all = False  # their first frontier is complete
-        self.linked = _NOBODY  # members they say they are linked to
+        self.linked: tuple[bytes, ...] = ()  # members they say they are linked to, in order
         self.finds_us: Address | None = None  # where they have called us themselves, as they say
         self.pinged: float | None = None  # when it was asked for the Pong that is to come
         self.round_trip_s: float | None = None  # of the last Pong
@@ -236,6 +237,11 @@ class Link:
         if self.dialed or self.hello is None or not self.hello.port:
             return self.address
         return (self.address[0], self.hello.port)
+
+    def is_linked_to(self, member: bytes) -> bool:
+        """As they say. (A set of 32 has 2 KB, and this takes 0.15 us more.)"""
+        at = bisect_left(self.linked, member)
+        return at < len(self.linked) and self.linked[at] == member
 
     def deadline(self) -> float:
         if not self.up:
@@ -710,8 +716,7 @@ class Mesh:
             self._feed(link)
 
     def _on_peers(self, link: Link, peers: Peers) -> None:
-        # A set that was copied of another has half of the room of one that grew: 4 KB, of 96.
-        link.linked = frozenset({self._one_copy(peer.member) for peer in peers.peers})
+        link.linked = tuple(sorted({self._one_copy(peer.member) for peer in peers.peers}))
         self.receipts.told_peers(link, self._now)
         ours = (peer[1:] for peer in peers.peers if peer.member == self.me and peer.host)
         link.finds_us = next(ours, None)
@@ -785,7 +790,7 @@ class Mesh:
                 link.tell_at = min(link.tell_at, self._now if link is source else tell_at)
             if not link.told_all or link.sent.get(event.log, 0) >= event.seq:
                 continue
-            if source is not None and source.member in link.linked:
+            if source is not None and source.member and link.is_linked_to(source.member):
                 self._defer(link, event.log)
             else:
                 lack.append(link)

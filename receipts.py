@@ -113,8 +113,9 @@ class Receipts:
 
     def told_peers(self, link: Link, now: float) -> None:
         """`link.linked` is news."""
-        link.reported &= link.linked
-        unheard = link.linked - link.reported - self._members.keys() - {self._me}
+        if link.reported:
+            link.reported &= frozenset(link.linked)
+        unheard = frozenset(link.linked) - link.reported - self._members.keys() - {self._me}
         if unheard and len(link.linked) <= self._max_links:
             self._soon(now + RECEIPT_S)  # most often a link to them comes before
 
@@ -127,8 +128,9 @@ class Receipts:
             self.confirmed[member] = held
         self._forget()
         for link in self._members.values():
-            link.reported -= {member}
-            if member in link.linked:
+            if member in link.reported:
+                link.reported -= {member}
+            if link.is_linked_to(member):
                 self._soon(now + RECEIPT_S)
 
     def _forget(self) -> None:
@@ -144,7 +146,7 @@ class Receipts:
         author = _author(log)
         if author in self._members or author == self._me or log in self._forks:
             return
-        if any(author in link.linked for link in self._relays()):
+        if any(link.is_linked_to(author) for link in self._relays()):
             self._moved[log] = None
             self._soon(now)
 
@@ -203,7 +205,7 @@ class Receipts:
         ways: dict[bytes, list[Link]] = {author: [] for author in sorted(self.relayed())}
         for link in self._relays():
             for author, relays in ways.items():
-                if author in link.linked and len(relays) < RELAYS and not link.clogged:
+                if link.is_linked_to(author) and len(relays) < RELAYS and not link.clogged:
                     relays.append(link)
         return ways
 
@@ -238,9 +240,10 @@ class Receipts:
     def _is_news(self, link: Link, receipt: Receipt) -> bool:
         """For us: of who is linked to the peer alone, as that says itself. Of any other there is
         a better source."""
-        if receipt.member in self._members or receipt.member not in link.linked - {self._me}:
+        member = receipt.member
+        if member in self._members or member == self._me or not link.is_linked_to(member):
             return False
-        own = self.confirmed.get(receipt.member, {})
+        own = self.confirmed.get(member, {})
         return any(self._believed(log, seq) > own.get(log, 0) for log, seq, _ in self._own(receipt))
 
     def _to_tell(self, link: Link, receipt: Receipt) -> list[Link]:

@@ -418,7 +418,7 @@ MUTATIONS = [
     Mutation(
         "what others have from its source is not sent to them at once",
         "mesh.py",
-        "if source is not None and source.member in link.linked:",
+        "if source is not None and source.member and link.is_linked_to(source.member):",
         "if False:",
         2,
     ),
