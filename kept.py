@@ -27,7 +27,7 @@ from archive import Archive
 from folders import Folders
 from invite import is_invite
 from journal import Journal, JournalDamaged, JournalError, JournalLocked
-from link import Gate
+from link import Gate, Shared
 from protocol import Entry, Receipt
 from rooms import RoomError, Rooms
 from settings import Settings, Typed
@@ -111,6 +111,7 @@ class Kept:
             self.room.is_knock,
             *self._identity.tls_contexts(),
             identity.member_of,
+            Shared(),
         )
         self.book = AddressBook(folder / "addresses.txt")
         self._complain(self.book.load())

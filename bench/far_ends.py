@@ -28,7 +28,7 @@ from random import Random
 import identity
 import net
 import protocol
-from link import READ_BYTES, Failed, Gate, Link, Secured
+from link import READ_BYTES, Failed, Gate, Link, Secured, Shared
 from mesh import MAX_LINKS
 from protocol import Have, Hello, Peer, Peers, Ping, Pong
 
@@ -83,7 +83,7 @@ class Members:
         room = identity.open_room()
         me = identity.Identity(folder, room)
         self._members.append(me.member)
-        gate = Gate(room.knock, room.is_knock, *me.tls_contexts(), identity.member_of)
+        gate = Gate(room.knock, room.is_knock, *me.tls_contexts(), identity.member_of, Shared())
 
         def heard(connection: net.Connection) -> None:
             for message in connection.receive():

@@ -66,7 +66,7 @@ from editor import LineEditor
 from identity import BadKey, Identity
 from journal import Journal, JournalError
 from lines import LineReader
-from link import Failed, Gate, Link
+from link import Failed, Gate, Link, Shared
 from output import JsonOutput, PlainOutput
 from protocol import Bye, Frames, Head, Message, RemoteError
 from screen import Screen
@@ -233,7 +233,8 @@ def member() -> Identity:
 @cache
 def gate() -> Gate:
     room = identity.open_room()
-    return Gate(room.knock, room.is_knock, *member().tls_contexts(), identity.member_of)
+    contexts = member().tls_contexts()
+    return Gate(room.knock, room.is_knock, *contexts, identity.member_of, Shared())
 
 
 def way_in(data: bytes) -> None:

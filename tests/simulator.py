@@ -36,7 +36,7 @@ import protocol
 import rows
 from events import Address
 from journal import Journal, JournalDamaged, JournalError
-from link import BUFFER_BYTES, Gate, Link
+from link import BUFFER_BYTES, Gate, Link, Shared
 from net import READ, WRITE
 from node import Node, Surroundings
 from protocol import Entry, Frontier, Log, Receipt
@@ -316,7 +316,7 @@ class TlsContext:
 def gate_of(member: bytes, before_write: Callable[[], None] = lambda: None) -> Gate:
     """The way into the simulated room. `before_write` looks on when messages leave."""
     context = cast(ssl.SSLContext, TlsContext(member, before_write))
-    return Gate(_knock, _is_knock, context, context, lambda certificate: certificate)
+    return Gate(_knock, _is_knock, context, context, lambda shown: shown, Shared())
 
 
 def _knock(challenge: bytes) -> bytes:

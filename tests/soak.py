@@ -38,7 +38,7 @@ import net
 import protocol
 import rows
 from identity import Identity, member_of, open_room
-from link import BUFFER_BYTES, READ_BYTES, Failed, Gate, Link, Secured
+from link import BUFFER_BYTES, READ_BYTES, Failed, Gate, Link, Secured, Shared
 from mesh import PING_S
 from tests.processes import ROOT, Crowd, Process, free_ports
 from tests.proxy import FRONT
@@ -250,7 +250,7 @@ class Deaf:
 
     def __init__(self, port: int, me: Identity) -> None:
         room = open_room()
-        gate = Gate(room.knock, room.is_knock, *me.tls_contexts(), member_of)
+        gate = Gate(room.knock, room.is_knock, *me.tls_contexts(), member_of, Shared())
         self._link = Link(gate, dialed=True)
         self._sock = socket.socket()
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)

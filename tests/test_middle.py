@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import identity
 import protocol
 from identity import Identity, Room, member_of, open_room
-from link import HANDSHAKE_BYTES, Failed, Gate, Secured
+from link import HANDSHAKE_BYTES, Failed, Gate, Secured, Shared
 from protocol import Entries, Fork, Have, Head, Hello, Message, Peer, Peers, Ping, Pong
 from tests.processes import Crowd, Event, Process
 from tests.test_net import ROOM, Member, Pair, members
@@ -86,7 +86,7 @@ class Mallory:
             context.load_cert_chain(self.folder / "chain.pem", self.folder / "key.pem")
             contexts.append(context)
         accepting, dialing = contexts
-        gate = Gate(ROOM.knock, ROOM.is_knock, accepting, dialing, lambda certificate: b"anybody")
+        gate = Gate(ROOM.knock, ROOM.is_knock, accepting, dialing, lambda _: b"anybody", Shared())
         return Member(self.id, gate)
 
     def leaf(self, signer: CertificateIssuerPrivateKeyTypes, issuer: str) -> bytes:
@@ -111,7 +111,8 @@ def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Member:
     folder = tmp_path / "older"
     folder.mkdir()
     found = Identity(folder, ROOM)
-    return Member(found.member, Gate(ROOM.knock, ROOM.is_knock, *found.tls_contexts(), member_of))
+    contexts = found.tls_contexts()
+    return Member(found.member, Gate(ROOM.knock, ROOM.is_knock, *contexts, member_of, Shared()))
 
 
 def judged(honest: Member, hostile: Member) -> list[object]:
