@@ -93,6 +93,29 @@ class Gate(Record):
 class Link:
     """Bytes from the far end in, messages out; messages in, bytes for the far end out."""
 
+    # What is set from the knock on would else give each a dict of its own, of 0.8 KB, once a
+    # dozen were dialed before the first of them answered.
+    __slots__ = (
+        "_arriving",
+        "_came",
+        "_challenge",
+        "_cipher",
+        "_dialed",
+        "_frames",
+        "_gate",
+        "_incoming",
+        "_knocking",
+        "_outgoing",
+        "_plain",
+        "_taken",
+        "_tls",
+        "queued_bytes",
+        "received_bytes",
+        "secured",
+        "sent_bytes",
+        "unread",
+    )
+
     def __init__(self, gate: Gate, *, dialed: bool, challenge: bytes = b"") -> None:
         """`challenge`: 16 random bytes, of a listener only."""
         self._gate = gate
