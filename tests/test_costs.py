@@ -5,8 +5,10 @@ A change that makes something twice as dear shows here; times are for the benchm
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +18,20 @@ from typing import Any
 
 import pytest
 
+import backlog
+import link as links
 import mesh
 import net
 import output
 import protocol
+import receipts
+from events import MessageReceived
 from lines import LineReader
-from protocol import Entry
+from protocol import Entry, Peer, Peers
 from selchat import BURST_BYTES
-from tests.simulator import Machine, verify
+from tests.simulator import Machine, gate_of, verify
 from tests.test_journal import BOB, Author
+from tests.test_mesh import ME, Script, member
 from tests.test_rooms import started
 from text import Names
 from user import User
@@ -33,6 +40,9 @@ LINE = b"x" * 79 + b"\n"
 LINES = 10_000  # 800 KB: seven reads of standard input
 ENTRIES = 19  # of LINES, where each read ends one: 128 KiB are three
 RECEIVERS = 8
+# Python 3.11 needs 2,278 (4,462 with a set of whom a peer is linked to), and this is a tenth more.
+IDLE_LINKS = 80
+IDLE_LINK_BYTES = 2500
 OVERHEAD = 1.02  # of bytes: heads, lengths, signatures, TLS; acknowledgements
 
 
@@ -176,3 +186,34 @@ def test_a_burst_goes_to_a_pipe_in_one_write(monkeypatch: pytest.MonkeyPatch) ->
     assert written == [100_000] and len(os.read(reader, 300_000)) == 100_000
     os.close(reader)
     os.close(writer)
+
+
+def an_idle_link(script: Script, gate: links.Gate, number: int) -> links.Link:
+    """A member has called, has nothing to send, and has told whom it is linked to."""
+    link = links.Link(gate, dialed=False, challenge=bytes(16))
+    caller = links.Link(gate_of(member(number)), dialed=True)
+    for _ in range(3):
+        for source, target in ((link, caller), (caller, link)):
+            data = bytes(source.outgoing())
+            source.sent(len(data))
+            target.receive(data)
+    assert link.secured
+    script.link(member(number), number)
+    told = Peers(tuple(Peer(member(each), "", 0) for each in range(mesh.MAX_LINKS)))
+    script.do(MessageReceived(number, told))
+    return link
+
+
+def test_an_idle_link_takes_few_bytes_beside_its_socket_and_its_tls() -> None:
+    script, gate = Script(), gate_of(ME)
+    kept = [an_idle_link(script, gate, number) for number in range(1, 9)]  # and what is made once
+    tracemalloc.start()
+    kept += [an_idle_link(script, gate, number) for number in range(9, 9 + IDLE_LINKS)]
+    gc.collect()
+    snapshot = tracemalloc.take_snapshot()
+    tracemalloc.stop()
+    modules = (backlog, links, mesh, protocol, receipts)
+    ours = [tracemalloc.Filter(True, str(module.__file__)) for module in modules]
+    taken = sum(trace.size for trace in snapshot.filter_traces(ours).traces)
+    assert len(script.mesh.members) == len(kept)
+    assert taken / IDLE_LINKS <= IDLE_LINK_BYTES
