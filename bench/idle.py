@@ -52,7 +52,7 @@ class Memory:
 
     resident: int
     shared_out: int  # resident, what others have as well divided by how many have it
-    private: int
+    private: int  # what it has written to: pages of files are private until somebody else runs
 
 
 def memory_in(smaps_rollup: str) -> Memory:
@@ -62,7 +62,7 @@ def memory_in(smaps_rollup: str) -> Memory:
             for each in re.findall(rf"^(?:{'|'.join(fields)}): +(\d+) kB", smaps_rollup, re.M)
         )
 
-    return Memory(kib("Rss"), kib("Pss"), kib("Private_Clean", "Private_Dirty"))
+    return Memory(kib("Rss"), kib("Pss"), kib("Private_Dirty"))
 
 
 def memory_of(process: Process) -> Memory:

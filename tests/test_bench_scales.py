@@ -141,7 +141,7 @@ def test_the_memory_of_a_process_is_read_as_the_kernel_tells_it() -> None:
         "5600-7ffe ---p 00000000 00:00 0    [rollup]\nRss:      1000 kB\nPss:  700 kB\n"
         "Pss_Dirty:   9 kB\nShared_Clean:   90 kB\nPrivate_Clean:   100 kB\nPrivate_Dirty: 500 kB\n"
     )
-    assert idle.memory_in(told) == idle.Memory(resident=1000, shared_out=700, private=600)
+    assert idle.memory_in(told) == idle.Memory(resident=1000, shared_out=700, private=500)
 
 
 def test_what_a_link_needs_is_how_much_more_each_costs() -> None:
