@@ -46,8 +46,8 @@ WAIT, DISK, OTHER = "wait", "commit", "other"
 PARTS = (
     ("loop", "net.run net._serve_patient net._timeout_s net.watch net._watch net.unwatch door"),
     ("loop", "errands user.earliest user.passed user.before_sleep user._end_turn user._is_behind"),
-    ("loop", "selchat._deadline selchat._each_turn selchat._time_passed selchat._is_confirmed"),
-    ("read", "lines commands selchat net.receive net._on_ready user.submit user.submit_all"),
+    ("loop", "session._deadline session._each_turn session._time_passed session._is_confirmed"),
+    ("read", "lines commands session net.receive net._on_ready user.submit user.submit_all"),
     ("read", "user.say user._say_or_ask user.post user.validate_msg user._write_typed"),
     ("frame", "protocol.feed protocol.encode protocol.body protocol._encode_entries"),
     ("frame", "link.send"),

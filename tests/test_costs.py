@@ -28,7 +28,7 @@ import receipts
 from events import MessageReceived
 from lines import LineReader
 from protocol import Entry, Peer, Peers
-from selchat import BURST_BYTES
+from session import BURST_BYTES
 from tests.simulator import Machine, gate_of, verify
 from tests.test_journal import BOB, Author
 from tests.test_mesh import ME, Script, member

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import selchat
+import session
 from tests.processes import SELCHAT, Crowd, TerminalProcess
 
 TRIES = int(os.environ.get("SELCHAT_ROUNDS", "20"))  # of a signal in the middle of a start
 NOT_AN_END = {signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP, signal.SIGINT}
-ENDS = [number for number in selchat.ON_SCREEN if number not in NOT_AN_END]
+ENDS = [number for number in session.ends_on_screen() if number not in NOT_AN_END]
 AT_ONCE = 8  # processes, so that a test of all signals does not take all day
 
 

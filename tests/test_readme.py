@@ -123,9 +123,9 @@ def test_every_file_that_the_readme_links_to_is_there() -> None:
 
 def test_the_readme_tells_every_exit_status() -> None:
     import arguments
-    import selchat
+    import session
 
-    statuses = {0, 1, arguments.WRONG_USAGE, selchat.NOT_CONFIRMED, selchat.INTERRUPTED}
+    statuses = {0, 1, arguments.WRONG_USAGE, session.NOT_CONFIRMED, session.INTERRUPTED}
     assert {int(n) for n in re.findall(r"^\| (\d+) \|", section("Pipes"), re.MULTILINE)} == statuses
 
 
