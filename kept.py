@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 
 import folders
@@ -64,9 +65,11 @@ class Kept:
         except (JournalError, identity.BadKey, RoomError) as error_:
             raise CantOpen(str(error_)) from None
         except OSError as error_:
-            raise CantOpen(
-                f"{error_.filename or where.given}: {error_.strerror}; choose a folder with --data"
-            ) from None
+            raise self._unusable(error_) from None
+
+    def _unusable(self, error: OSError) -> CantOpen:
+        where = error.filename or self._where.given
+        return CantOpen(f"{where}: {error.strerror}; choose a folder with --data")
 
     def _open_room(self, name: str | None) -> identity.Room:
         if name is None:
@@ -106,13 +109,7 @@ class Kept:
         folder = self.folder
         self._identity = identity.Identity(folder, self.room)
         self.member = self._identity.member
-        self.gate = Gate(
-            self.room.knock,
-            self.room.is_knock,
-            *self._identity.tls_contexts(),
-            identity.member_of,
-            Shared(),
-        )
+        self._identity.certify()
         self.book = AddressBook(folder / "addresses.txt")
         self._complain(self.book.load())
         self.settings = Settings(folder / "settings.json")
@@ -126,6 +123,15 @@ class Kept:
             self.journal, folder / "search.index", self.member, self.settings.hidden
         )
         self.log = self.journal.own_log(self.member, os.urandom(8))
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Made when it is asked for, as that takes 4 ms. Raises CantOpen."""
+        try:
+            contexts = self._identity.tls_contexts()
+        except OSError as error:
+            raise self._unusable(error) from None
+        return Gate(self.room.knock, self.room.is_knock, *contexts, identity.member_of, Shared())
 
     def _complain(self, complaints: list[str]) -> None:
         for complaint in complaints[:MAX_COMPLAINTS]:

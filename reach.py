@@ -61,8 +61,9 @@ class Reach:
         """Where whoever is at `far` can call us back, as far as we know; 0: nowhere."""
         return 0 if self.stays and scope_of(Address(*far)) != THIS_MACHINE else self._port
 
-    def own(self, mesh: Mesh, local: Callable[[], Iterable[str]]) -> list[Address]:
-        """Where this node is found, the surest first. `local`: the hosts of this machine."""
+    def own(self, mesh: Mesh | None, local: Callable[[], Iterable[str]]) -> list[Address]:
+        """Where this node is found, the surest first. `mesh`: None before there is one. `local`:
+        the hosts of this machine."""
         if not self._port:
             return []
         if self._scope is not None:
@@ -70,7 +71,7 @@ class Reach:
         else:
             found = [Address(host, self._port) for host in local()]
         found.sort(key=lambda address: -(scope_of(address) or 0))
-        told = _told(mesh, self.may_learn)
+        told = _told(mesh, self.may_learn) if mesh is not None else []
         beyond = [each for each in told if each not in found][:MAX_TOLD]
         proven = [each for each in told if each in found or each in beyond]
         counted = [each for each in (*proven, *found) if self.may_learn(each, None)]

@@ -17,16 +17,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from random import SystemRandom
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import acquaintances
 import addresses
 import events
 import facts
-import identity
 import invite
 import net
 import protocol
@@ -40,7 +39,7 @@ from folders import Folders
 from invite import BadInvite, Invite
 from journal import JournalError
 from kept import SAVE_S, CantOpen, Kept
-from link import Link
+from link import Gate, Link
 from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Posts, Signs
 from protocol import Log
@@ -50,6 +49,9 @@ from rooms import RoomError, Rooms
 from roster import Roster
 from status import Standing
 from text import Names
+
+if TYPE_CHECKING:
+    from identity import Room
 
 DEFAULT_PORT = 5000
 # So many changes of names are told in so long a time: anybody can have another one in each turn.
@@ -108,7 +110,6 @@ class User:
         self.status = DONE
         # Nobody else wants posts one by one, which takes 2 us each.
         self._is_program = type(self).on_message is not User.on_message
-        self.room = identity.open_room()
         self.folders = Folders(data)
         self._room_name = room
         self._debug = debug
@@ -145,14 +146,16 @@ class User:
                 "choose another port, or 0 for any free one"
             ) from None
         self.host, self.port = self._server.host, self._server.port
-        node = self._start_node()
-        listen, loop = self.listen_data, self.loop
-        self._door = Door(loop, self.kept.gate, self._random, listen, node.accept, node.refused)
-        self._save()
+        self._save()  # where this node is found: whoever waits for it may ask for an invite
         address = str(Address(self.host, self.port))
         self.output.ready(self.member.hex(), self.name, address, self.room.name)
         if self.kept.is_new_room:
             self.output.notice("this room is new: others get in with an /invite")
+        # Callers can call, and what may be wrong was looked at: the rest takes 7 ms more.
+        self.output.flush()
+        node = self._start_node()
+        listen, loop = self.listen_data, self.loop
+        self._door = Door(loop, self._gate(), self._random, listen, node.accept, node.refused)
 
     def accept_connection(self) -> None:
         """Takes in the callers that wait at the listening socket: no further than the door."""
@@ -314,8 +317,7 @@ class User:
     def invite(self, *addresses: Address) -> str:
         """An invite to the room, with these addresses and those under which it is found now. Raises
         RoomError in the open room, OSError."""
-        own = self._own_addresses()  # which opens what is kept, where that was not done
-        return self.kept.invite(addresses, own)
+        return self.kept.invite(addresses, self._own_addresses())
 
     # ------------------------------------------------------------ the end
 
@@ -436,7 +438,9 @@ class User:
             texts, self._typed = self._typed, []
             self._start_node().say(texts)
 
-    def _open_kept(self) -> Kept:
+    @cached_property
+    def kept(self) -> Kept:
+        """All that this user has on disk, opened when it is asked for. Raises StartError."""
         try:
             return Kept(
                 self.folders,
@@ -449,20 +453,36 @@ class User:
         except CantOpen as error:
             raise StartError(str(error)) from None
 
+    @property
+    def room(self) -> Room:
+        return self.kept.room
+
+    @property
+    def member(self) -> bytes:
+        return self.kept.member
+
+    @cached_property
+    def reach(self) -> Reach:
+        """From where this node listens when this is first asked for."""
+        return Reach(*self.listening, is_open=self._room_name is None)
+
+    def _gate(self) -> Gate:
+        try:
+            return self.kept.gate
+        except CantOpen as error:
+            raise StartError(str(error)) from None
+
     def _start_node(self) -> Node:
         if self._node is not None:
             return self._node
-        self.kept = kept = self._open_kept()
-        self.room, self.member = kept.room, kept.member
+        kept, port = self.kept, self.listening[1]
         self._confirmed_from = kept.journal.frontier().get(kept.log, 0)
-        port = self.port if self._server else 0
-        self.reach = Reach(self.host, port, is_open=self._room_name is None)
         self._resolver = Resolver(self.loop)
         surroundings = Surroundings(
             now=self.loop.now,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             random=self._random,
-            gate=kept.gate,
+            gate=self._gate(),
             sign=kept.sign,
             sign_receipt=kept.sign_receipt,
             verify_receipt=kept.verify_receipt,
@@ -543,7 +563,7 @@ class User:
         self.kept.save(self._own_addresses())
 
     def _own_addresses(self) -> list[Address]:
-        return self.reach.own(self.node.mesh, net.local_hosts)
+        return self.reach.own(self._node.mesh if self._node else None, net.local_hosts)
 
     def reload_book(self) -> None:
         """A person has edited the address book: what is new in it is dialed, and what is gone from

@@ -342,6 +342,21 @@ def test_what_selchat_can_not_use_is_exit_1_and_one_line_that_tells_what_to_do(
     leave_at_once(running)
 
 
+def test_a_certificate_that_can_be_neither_read_nor_made_is_exit_1_and_one_line(
+    crowd: Crowd,
+) -> None:
+    """That is found after it has said that it is ready: before, TLS would be waited for."""
+    node = crowd.start(0, 0, "ann", data="kept").wait_ready()
+    leave_at_once(node)
+    (certificate,) = (crowd.folder / "kept").glob("certificate-*.pem")
+    certificate.unlink()
+    certificate.mkdir()
+    again = crowd.start(0, 0, "ann", data="kept")
+    assert again.wait_end() == 1
+    assert is_one_clear_line(again.stderr), again.stderr
+    assert "choose a folder with --data" in again.stderr.decode()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
 def test_a_transcript_on_a_full_disk_ends_selchat_with_one_clear_line(crowd: Crowd) -> None:
     full = crowd.run(0, 0, "--debug", "/dev/full", "--linger", 0.1)
@@ -507,8 +522,8 @@ def test_what_was_said_is_shown_again_searched_and_exported(crowd: Crowd, tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"room.{e}" for e in endings)
     leave_at_once(user)
 
-    user = crowd.start(0, 0, "alice", "--history", 2, data=user.data).wait_ready()
-    assert user.texts(history=True) == ["another ZEBRA", "the end"]
+    user = crowd.start(0, 0, "alice", "--history", 2, data=user.data)
+    crowd.wait(lambda: user.texts(history=True) == ["another ZEBRA", "the end"], "as asked for")
     leave_at_once(user)
 
 

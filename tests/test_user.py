@@ -10,8 +10,10 @@ import pytest
 
 import protocol
 from events import ShowPosts
+from identity import Identity
 from invite import Invite, write
 from journal import Journal
+from node import Node
 from output import Message, Posts
 from protocol import Entry
 from tests.test_journal import Author
@@ -73,6 +75,28 @@ def user(tmp_path: Path) -> User:
     user.stdout = Outlet()  # type: ignore[assignment]
     user.start_server()
     return user
+
+
+def test_who_waits_for_ready_waits_for_no_tls_and_for_no_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def noting(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            happened.append(what)
+            return call(*arguments, **named)
+
+        return noted
+
+    user = Slow(tmp_path)
+    for what in ("ready", "flush"):
+        setattr(user.output, what, noting(what, lambda *_: None))
+    monkeypatch.setattr(Identity, "certify", noting("certify", Identity.certify))
+    monkeypatch.setattr(Identity, "tls_contexts", noting("TLS", Identity.tls_contexts))
+    monkeypatch.setattr(Node, "__init__", noting("node", Node.__init__))
+    user.start_server()
+    assert happened == ["certify", "ready", "flush", "TLS", "certify", "node"]
 
 
 def shown(user: User) -> list[str]:
