@@ -40,18 +40,16 @@ from invite import BadInvite, Invite
 from journal import JournalError
 from kept import SAVE_S, CantOpen, Kept
 from link import Gate, Link
-from node import Node, Surroundings
 from output import JOURNAL_SIGNS, STDERR_SIGNS, Message, Output, PlainOutput, Posts, Signs
 from protocol import Log
 from reach import Reach
-from resolver import Resolver
 from rooms import RoomError, Rooms
-from roster import Roster
-from status import Standing
 from text import Names
 
 if TYPE_CHECKING:
     from identity import Room
+    from node import Node
+    from status import Standing
 
 DEFAULT_PORT = 5000
 # So many changes of names are told in so long a time: anybody can have another one in each turn.
@@ -475,6 +473,12 @@ class User:
     def _start_node(self) -> Node:
         if self._node is not None:
             return self._node
+        # Nobody who waits for `ready` waits for these: 2 ms.
+        from node import Node, Surroundings
+        from resolver import Resolver
+        from roster import Roster
+        from status import Standing
+
         kept, port = self.kept, self.listening[1]
         self._confirmed_from = kept.journal.frontier().get(kept.log, 0)
         self._resolver = Resolver(self.loop)
