@@ -106,7 +106,7 @@ def _quoted(text: str) -> str:
 def parse_address(text: str) -> Address:
     """Read PORT, HOST:PORT or [IPv6]:PORT; raises BadAddress, and nothing else."""
     trimmed = text.strip(" \t")
-    if re.fullmatch(r"[0-9]+", trimmed):
+    if trimmed.isascii() and trimmed.isdecimal():
         return Address("127.0.0.1", _port(trimmed, text))
     host, colon, port = trimmed.rpartition(":")
     if not colon or port.endswith("]"):
@@ -126,7 +126,8 @@ def parse_address(text: str) -> Address:
 
 def _port(digits: str, text: str) -> int:
     # Five digits at most before int(): it refuses very long numbers with an error of its own.
-    if re.fullmatch(r"[0-9]{1,5}", digits) and 1 <= int(digits) <= MAX_PORT:
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= 5
+    if is_number and 1 <= int(digits) <= MAX_PORT:
         return int(digits)
     raise BadAddress(f"{_quoted(text)} has no valid port: write a number from 1 to {MAX_PORT}")
 
@@ -134,6 +135,9 @@ def _port(digits: str, text: str) -> int:
 def _host(host: str, text: str) -> str:
     # ASCII first: lower() turns some other letters (the Kelvin sign) into ASCII ones.
     name = host.lower() if host.isascii() else ""
+    numbers = _ipv4(name)  # what nearly all are, before any pattern has to be compiled for it
+    if numbers:
+        return numbers
     if len(name) > MAX_HOST_CHARACTERS or not re.fullmatch(_HOST_NAME, name):
         raise BadAddress(
             f"{_quoted(text)} has no valid host: write letters, digits, dots and hyphens,"
@@ -141,17 +145,21 @@ def _host(host: str, text: str) -> str:
         )
     if name == "localhost":
         return "127.0.0.1"
-    if not re.fullmatch(_NUMBER_AT_END, name):
-        return name
-    import ipaddress  # here and below: a start that needs no address shall not pay for it
-
-    try:
-        return str(ipaddress.IPv4Address(name))
-    except ValueError:
+    if re.fullmatch(_NUMBER_AT_END, name):
         raise BadAddress(
             f"{_quoted(text)} has no valid IPv4 address: write four numbers from 0 to 255,"
             " such as 127.0.0.1:5000"
-        ) from None
+        )
+    return name
+
+
+def _ipv4(host: str) -> str | None:
+    import ipaddress  # here and below: a start that needs no address shall not pay for it
+
+    try:
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        return None
 
 
 def _ipv6(host: str, text: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -168,21 +169,15 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-class _Formatter(argparse.HelpFormatter):
-    """As wide as the terminal. (Else it imports `shutil` to ask that, 2 ms, as each of the
-    arguments is added.)"""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=(terminal.size()[0] or CLASSIC_COLUMNS) - 2)
-
-
 def _parser(version: str) -> _Parser:
+    # Else argparse would import `shutil` to ask for that, 2 ms, as it takes the first argument.
+    width = (terminal.size()[0] or CLASSIC_COLUMNS) - 2
     parser = _Parser(
         prog="selchat.py",
         usage="%(prog)s [LISTEN_PORT] [PEER] [NAME] [options]",  # half a millisecond, made of all
         description="A group chat that lives in your terminals. No server, no account.",
         epilog="One line is one post; /help lists the commands that can be typed.",
-        formatter_class=_Formatter,
+        formatter_class=partial(argparse.HelpFormatter, width=width),
         allow_abbrev=False,
     )
     add = parser.add_argument
