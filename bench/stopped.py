@@ -2,7 +2,7 @@
 
 First a part of it with all of them reading, for comparison; then 20 MB, and nobody reads what the
 last receiver writes; then it is read again, for as long as something comes. (Of the slower ones
-less: as much as they deliver in three seconds.) How much a process has grown is its peak meanwhile,
+less: as much as they deliver in two seconds.) How much a process has grown is its peak meanwhile,
 which the kernel keeps, over what it had before.
 
 Of selchat once more with a receiver that is stopped as a whole (SIGSTOP), and goes on later.
@@ -28,8 +28,8 @@ RECEIVERS = 8
 STOPPED_BYTES, FAST_STOPPED_BYTES = 20_000_000, 4_000_000
 WHOLE_BYTES = 4_000_000  # of these a link holds far less
 # That is spent on selchat, and on a rival, before there are fewer repetitions.
-SPEND_S, RIVAL_SPEND_S, FAST_SPEND_S = 15.0, 1.0, 3.0
-RIVAL_S = 3.0  # that all of it takes at most: pyre would need a minute, lichen-chat a day
+SPEND_S, RIVAL_SPEND_S, FAST_SPEND_S = 10.0, 1.0, 2.0
+RIVAL_S = 2.0  # that all of it takes at most: pyre would need a minute, lichen-chat a day
 # The bare meshes stand still, as they are made; and what --json costs is another question.
 LEFT_OUT = ("bare mesh", "bare mesh, TLS", "bare mesh, TLS, disk", "selchat, --json")
 COMPARED = 0.25  # of the lines are said with all reading, for comparison
