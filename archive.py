@@ -97,7 +97,7 @@ def _typed_lines(entries: Sequence[Entry]) -> list[str] | None:
     """The text of each entry, if each is one clean line, as people type them: who catches up gets
     them by the thousand, and to look at all at once takes a third of the time."""
     bodies = [entry.body for entry in entries if entry.kind == protocol.LINES]
-    if len(bodies) < len(entries) or any([b"\n" in body for body in bodies]):
+    if len(bodies) < len(entries) or any(b"\n" in body for body in bodies):
         return None
     text = b"\n".join(bodies)
     if not is_clean_lines(text):
