@@ -23,7 +23,7 @@ from bench.rivals import there
 
 RECEIVERS = 8
 RATE = 200  # lines a second: a busy room of hundreds
-LINES, FAST_LINES = 120, 60  # in each repetition
+LINES, FAST_LINES = 120, 40  # in each repetition
 PATIENCE_S = 1.5  # that the last lines are waited for
 STAMP = re.compile(rb"\bat (\d{19}) ")
 PARTS = ("p50", "p99", "max")
