@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import text as text_module
-from output import JOURNAL_SIGNS, JsonOutput, PlainOutput
+from output import JOURNAL_SIGNS, LAST_S, Clock, JsonOutput, PlainOutput
 from tests.shown import (
     ALICE,
     BOB,
@@ -248,3 +249,9 @@ def test_a_new_name_is_said_with_the_id_where_somebody_is_called_so() -> None:
     plain.output.link("up", BOB, "bob", "127.0.0.1:6000")
     plain.output.renamed(ALICE, "bob")
     assert plain.stderr().splitlines()[1] == "selchat: you are called bob~a1a1 now"
+
+
+def test_a_time_out_of_reach_is_shown_as_the_same_whatever_was_shown_before() -> None:
+    clock = Clock(lambda second: datetime.fromtimestamp(second, UTC), "%H:%M:%S", 0)
+    beyond = LAST_S + 60  # as many seconds in its minute as the last that can be shown
+    assert [clock.text(second) for second in (beyond, beyond - 9)] == ["23:59:59", "23:59:59"]
